@@ -1,0 +1,26 @@
+# Two commands: `make report` runs the main job, `make test` the tests. Both make the environment first.
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: report test lint clean
+
+report: .venv/installed
+	snakemake --cores all
+
+test: .venv/installed
+	python -m pytest -n 2
+
+lint: .venv/installed
+	ruff check . && ruff format --check .
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seglib needs Python 3.11 or newer: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[cluster,dev]"
+	touch $@
+
+clean:
+	rm -rf .venv .snakemake
