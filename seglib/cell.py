@@ -1,0 +1,162 @@
+"""One cell of the benchmark: what is trained, on what, how, and how it is tested.
+
+A cell is data set x method (+ variant) x backbone x recipe x seed. Everything that its weights
+depend on travels as one canonical JSON string (sorted keys, every value resolved), so that a
+change of any value, and of nothing else, retrains it. No torch import: Snakemake parses this.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from seglib import typed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A timm encoder with multi-scale features."""
+
+    model: str
+    """timm name, e.g. ``resnet50``."""
+    output_stride: int | None = None
+    """8, 16 or 32; ``None`` keeps the model's own strides."""
+    weights: str | None = None
+    """``None``: random; ``imagenet``: timm's hub; anything else: a safetensors file (in a cell: its name)."""
+    weights_sha256: str | None = None
+    """Of that file: checked before it is read. A cell always has it, so that it names weights by content."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of ``timm.create_model``, e.g. ``{pad_type: same}``."""
+    mean: tuple[float, float, float] | None = None
+    """Input mean per RGB channel, of values in 0..1; ``None``: timm's for this model."""
+    std: tuple[float, float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Pixel loss shared by the main and the auxiliary classifiers."""
+
+    name: Literal["cross_entropy", "ohem"] = "cross_entropy"
+    ohem_threshold: float = 0.7
+    ohem_min_kept: int = 100_000
+    """Pixels kept per image batch when fewer fall under the threshold."""
+    class_weights: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Schedule, crop, augmentation and optimiser of a training."""
+
+    iterations: int | None = None
+    """Optimiser steps; give this or ``epochs``."""
+    epochs: int | None = None
+    batch_size: int
+    """Images per optimiser step, over all devices."""
+    crop_hw: tuple[int, int]
+    resize_hw: tuple[int, int] | None = None
+    """Size that scale 1.0 refers to (longer and shorter side kept in aspect); ``None``: the image's own."""
+    scale_range: tuple[float, float] = (0.5, 2.0)
+    keep_aspect: bool = True
+    max_class_share: float = 0.75
+    """A crop is redrawn (10 times at most) while one class fills more than this share of it."""
+    flip: float = 0.5
+    """Probability of a horizontal flip."""
+    rotation_degrees: float = 0.0
+    rotation: float = 0.0
+    """Probability of a rotation by up to ``rotation_degrees``."""
+    photometric: bool = True
+    """Brightness, contrast, saturation and hue distortion."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: float
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    decay_norm_bias: bool = True
+    """Whether weight decay also acts on norms and biases."""
+    backbone_lr_factor: float = 1.0
+    head_lr_factor: float = 1.0
+    poly_power: float = 0.9
+    min_lr: float = 0.0
+    warmup_iterations: int = 0
+    clip_grad_norm: float | None = None
+    accumulate: int = 1
+    """Forward passes per optimiser step; batch norm sees ``batch_size / accumulate`` images."""
+    loss: Loss = Loss()
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = True
+    compile: bool = False
+    sync_batch_norm: bool = True
+    deterministic: bool = True
+    threads: int = 2
+    """CPU threads of the training arithmetic: part of the recipe, since bits depend on it."""
+
+    def __post_init__(self):
+        if (self.iterations is None) == (self.epochs is None):
+            raise ValueError("give either iterations or epochs")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """How an image is tested. Labels always keep their own resolution."""
+
+    mode: Literal["whole", "slide"] = "whole"
+    resize_hw: tuple[int, int] | None = None
+    """Size that scale 1.0 refers to, as in :class:`Recipe`; ``None``: the image's own."""
+    keep_aspect: bool = True
+    scales: tuple[float, ...] = (1.0,)
+    flip: bool = False
+    average: Literal["probabilities", "logits"] = "probabilities"
+    """What is averaged over scales and flips."""
+    crop_hw: tuple[int, int] | None = None
+    """Window of ``slide``."""
+    stride_hw: tuple[int, int] | None = None
+
+    def __post_init__(self):
+        if self.mode == "slide" and (self.crop_hw is None or self.stride_hw is None):
+            raise ValueError("mode slide needs crop_hw and stride_hw")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    dataset: str
+    method: str
+    method_options: dict[str, Any] = field(default_factory=dict)
+    variant: str | None = None
+    backbone_name: str
+    backbone: Backbone
+    recipe_name: str
+    recipe: Recipe
+    seed: int
+
+    @property
+    def model_name(self) -> str:
+        """Method, variant and backbone as a path: ``isnet-no_image_context/resnet18``."""
+        method = f"{self.method}-{self.variant}" if self.variant else self.method
+        return f"{method}/{self.backbone_name}"
+
+    @property
+    def id(self) -> str:
+        """Path-like name, unique in a configuration: ``scenes/fcn/resnet18/quick/seed0``."""
+        return f"{self.dataset}/{self.model_name}/{self.recipe_name}/seed{self.seed}"
+
+    @property
+    def parent_id(self) -> str:
+        """The id of the same cell without its variant."""
+        return dataclasses.replace(self, variant=None).id
+
+    def to_json(self) -> str:
+        return canonical_json(self)
+
+    @staticmethod
+    def from_json(text: str) -> "Cell":
+        return typed.parse(Cell, json.loads(text), "cell")
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value: sorted keys, no spaces. Accepts dataclasses."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

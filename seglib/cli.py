@@ -1,0 +1,207 @@
+"""The command line: one subcommand per step, each the same call that the workflow makes.
+
+Only arguments are handled here; ``registry.STEPS`` says where the work is done, so that
+``seglib STEP --help`` imports neither torch nor any step.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from seglib import __version__, registry, typed
+from seglib.cell import Backbone, Cell, Protocol
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one step. A user's mistake ends in one line on stderr and exit code 2."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    options = vars(_parser().parse_args(arguments))
+    step = options.pop("step")
+    print(f"$ python -m seglib {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    try:
+        registry.resolve(registry.STEPS[step])(**options)
+    except (ValueError, OSError) as error:
+        if os.environ.get("SEGLIB_TRACEBACK"):
+            raise
+        print(f"seglib {step}: error: {_one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"seglib {step}: stopped; the next run goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seglib", description="Reproducible benchmarks of semantic segmentation."
+    )
+    parser.add_argument("--version", action="version", version=f"seglib {__version__}")
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+
+    step = _step(steps, "download", "fetch a data set and check every file")
+    step.add_argument("dataset", choices=sorted(registry.DATASETS))
+    step.add_argument("--out", type=Path, required=True, metavar="DIR", help="e.g. data/camvid/raw")
+    step.add_argument(
+        "--mirror", metavar="DIR|URL", help="where the archives lie, instead of their public address"
+    )
+    step.add_argument("--data-root", metavar="DIR", help="your own copy, read in place")
+
+    step = _step(steps, "prepare", "convert labels to train ids and write the manifest")
+    step.add_argument("dataset", choices=sorted(registry.DATASETS))
+    step.add_argument("--raw", type=Path, required=True, metavar="DIR", help="what download made")
+    step.add_argument("--out", type=Path, required=True, metavar="DIR", help="e.g. data/camvid")
+    step.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
+    )
+
+    step = _step(steps, "train", "train one cell; goes on where an earlier run stopped")
+    step.add_argument(
+        "--cell", type=_cell, required=True, metavar="JSON|FILE", help="the cell, e.g. a cell.json"
+    )
+    step.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
+    step.add_argument("--out", type=Path, required=True, metavar="DIR")
+    step.add_argument("--checkpoints", type=Path, required=True, metavar="DIR", help="kept between attempts")
+    step.add_argument("--weights", type=Path, metavar="FILE", help="the initial weights that the cell names")
+    step.add_argument(
+        "--checkpoint-interval-s", type=float, default=60.0, metavar="S", help="default: %(default)s"
+    )
+    _device(step)
+
+    step = _step(steps, "predict", "write label maps of one split with a trained cell")
+    step.add_argument("--model", type=Path, required=True, metavar="DIR", help="what train made")
+    step.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
+    step.add_argument("--split", default="val")
+    step.add_argument(
+        "--protocol", type=_protocol, default=Protocol(), metavar="JSON", help="e.g. '{\"flip\": true}'"
+    )
+    step.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the label maps")
+    _device(step)
+
+    step = _step(steps, "score", "compare two folders of label PNGs: IoU, Boundary IoU, boundary F")
+    step.add_argument("--predictions", type=Path, required=True, metavar="DIR")
+    step.add_argument("--labels", type=Path, required=True, metavar="DIR")
+    step.add_argument("--num-classes", type=int, required=True, metavar="K")
+    step.add_argument("--ignore-index", type=int, default=255, metavar="VALUE", help="default: %(default)s")
+    step.add_argument(
+        "--boundary-ratio",
+        type=float,
+        default=0.02,
+        metavar="R",
+        help="of the diagonal (default: %(default)s)",
+    )
+    step.add_argument("--class-names", type=Path, metavar="FILE", help="one name a line, in label order")
+    step.add_argument(
+        "--out", type=Path, default=Path("metrics.json"), metavar="FILE", help="default: %(default)s"
+    )
+    step.add_argument(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="another result's metrics.json: paired bootstrap over images",
+    )
+    step.add_argument("--csv", action="store_true", help="also write the per-class table as CSV")
+    step.add_argument("--latex", action="store_true", help="also write it as LaTeX")
+    step.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N", help="processes (default: %(default)s)"
+    )
+
+    step = _step(steps, "complexity", "parameters and multiply-adds of a model, from two counters")
+    _model(step)
+    step.add_argument("--out", type=Path, metavar="FILE", help="write JSON here")
+    step.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+
+    step = _step(steps, "speed", "latency, throughput and peak memory of a model on this machine")
+    _model(step)
+    step.add_argument("--batch-size", type=int, default=1, metavar="B", help="default: %(default)s")
+    step.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
+    )
+    step.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    step.add_argument(
+        "--threads", type=int, default=os.cpu_count(), metavar="N", help="of the CPU arithmetic"
+    )
+    step.add_argument(
+        "--warmup", type=int, default=5, metavar="N", help="untimed batches (default: %(default)s)"
+    )
+    step.add_argument(
+        "--repeats", type=int, default=20, metavar="N", help="timed batches (default: %(default)s)"
+    )
+    step.add_argument("--out", type=Path, metavar="FILE", help="write JSON here")
+
+    step = _step(steps, "compare", "collect all cells into results/summary.csv")
+    step.add_argument("--config", type=_config, required=True, metavar="FILE|JSON")
+    step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
+
+    step = _step(steps, "report", "tables, figures and the page")
+    step.add_argument("--config", type=_config, required=True, metavar="FILE|JSON")
+    step.add_argument("--results", type=Path, required=True, metavar="DIR")
+    step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the reports folder")
+    step.add_argument("--partial", action="store_true", help="from what exists; the rest is shown as missing")
+    return parser
+
+
+def _step(steps: Any, name: str, what: str) -> argparse.ArgumentParser:
+    return steps.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+
+
+def _device(step: argparse.ArgumentParser) -> None:
+    step.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
+    )
+    step.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="loading threads (default: %(default)s)"
+    )
+
+
+def _model(step: argparse.ArgumentParser) -> None:
+    step.add_argument("--method", choices=sorted(registry.METHODS), required=True)
+    step.add_argument("--method-options", type=json.loads, default={}, metavar="JSON")
+    step.add_argument(
+        "--backbone", type=_backbone, required=True, metavar="NAME|JSON", help="a timm name or its settings"
+    )
+    step.add_argument(
+        "--input", type=_size, required=True, metavar="HxW", dest="input_hw", help="e.g. 512x1024"
+    )
+    step.add_argument("--num-classes", type=int, required=True, metavar="K")
+
+
+def _cell(text: str) -> Cell:
+    return _argument(Cell.from_json, text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
+
+
+def _protocol(text: str) -> Protocol:
+    return _argument(lambda value: typed.parse(Protocol, json.loads(value), "protocol"), text)
+
+
+def _backbone(text: str) -> Backbone:
+    values = json.loads(text) if text.lstrip().startswith("{") else {"model": text}
+    return _argument(lambda value: typed.parse(Backbone, value, "backbone"), values)
+
+
+def _config(text: str) -> dict[str, Any]:
+    from seglib import config
+
+    return json.loads(text) if text.lstrip().startswith("{") else config.read(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, separator, width = text.partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal() and int(height) * int(width)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size: write HEIGHTxWIDTH, e.g. 512x1024")
+    return int(height), int(width)
+
+
+def _argument(convert: Any, value: Any) -> Any:
+    """argparse hides the message of a ``ValueError``; this keeps it."""
+    try:
+        return convert(value)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,291 @@
+"""A configuration file -> the cells to run, checked completely before any job starts.
+
+Every setting is a field of a dataclass here or in ``seglib.cell``; ``config/README.md`` explains
+them for users. Nothing here imports torch.
+"""
+
+import dataclasses
+import functools
+import importlib.util
+import itertools
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from seglib import registry, signatures, typed
+from seglib.cell import Backbone, Cell, Protocol, Recipe
+from seglib.files import sha256_file
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.]*")
+RECIPES = Path(__file__).parents[1] / "config" / "recipes"
+"""Recipes that any configuration may name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource:
+    """Where a data set is taken from, when not from its public address."""
+
+    mirror: str | None = None
+    data_root: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A named change to a cell: an ablation. Runs beside its unchanged parent."""
+
+    methods: tuple[str, ...] | None = None
+    """Methods that it applies to; ``None``: all of the matrix block."""
+    method: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    recipe: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """A full product of its lists; the matrix is the union of its blocks."""
+
+    datasets: tuple[str, ...]
+    methods: tuple[str, ...]
+    backbones: tuple[str, ...]
+    recipes: tuple[str, ...]
+    seeds: tuple[int, ...]
+    variants: tuple[str, ...] = ()
+    splits: tuple[Literal["train", "val", "test"], ...] = ("val",)
+    protocols: tuple[str, ...] = ("ss",)
+    freeze: bool = False
+    """Keep finished cells as they are, whatever changes in code, data or values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    title: str = "seglib"
+    data: str = "data"
+    results: str = "results"
+    reports: str = "reports"
+    logs: str = "logs"
+    mirror: str | None = None
+    weights: str | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    workers: int = 2
+    checkpoint_interval_s: float = 60.0
+    boundary_ratio: float = 0.02
+    datasets: dict[str, DataSource] = field(default_factory=dict)
+    backbones: dict[str, Backbone]
+    methods: dict[str, dict[str, Any]] = field(default_factory=dict)
+    recipes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    protocols: dict[str, Protocol]
+    variants: dict[str, Variant] = field(default_factory=dict)
+    matrix: tuple[Block, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """One split tested under one protocol."""
+
+    split: str
+    protocol_name: str
+    protocol: Protocol
+
+    @property
+    def name(self) -> str:
+        return f"{self.split}-{self.protocol_name}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a configuration, in its order."""
+
+    config: Config
+    cells: tuple[Cell, ...]
+    _evaluations: dict[str, tuple[Evaluation, ...]]
+    _weights: dict[str, str | None]
+    frozen: frozenset[str]
+    """Ids of the cells that stay as they are."""
+
+    def evaluations(self, cell: Cell) -> tuple[Evaluation, ...]:
+        return self._evaluations[cell.id]
+
+    def weights_file(self, cell: Cell) -> str | None:
+        """Where this run finds the cell's initial weights; the cell itself holds their name and SHA-256."""
+        return self._weights[cell.id]
+
+
+def load(values: dict[str, Any]) -> Plan:
+    """Check a whole configuration and expand its matrix.
+
+    A recipe that the configuration does not define is read from ``config/recipes/<name>.yaml``.
+    Raises ``ValueError`` with one line that names the setting, what is wrong and what is valid.
+    """
+    config = typed.parse(Config, values, "config")
+    for kind in ("backbones", "recipes", "protocols", "variants"):
+        for name in getattr(config, kind):
+            if not NAME.fullmatch(str(name)):
+                raise ValueError(f"config.{kind}.{name}: use lower case letters, digits, '_' and '.' only")
+    for name, source in config.datasets.items():
+        _choose(name, registry.DATASETS, "config.datasets", "data set")
+        if source.mirror and source.data_root:
+            raise ValueError(f"config.datasets.{name}: give mirror or data_root, not both")
+    for name, backbone in config.backbones.items():
+        _choose(backbone.model, timm_models(), f"config.backbones.{name}.model", "timm model")
+    for name, options in config.methods.items():
+        _choose(name, registry.METHODS, "config.methods", "method")
+        signatures.check_options(name, options, f"config.methods.{name}")
+
+    cells: dict[str, Cell] = {}
+    evaluations: dict[str, dict[str, Evaluation]] = {}
+    weights: dict[str, str | None] = {}
+    frozen = set()
+    for i, block in enumerate(config.matrix):
+        where = f"config.matrix[{i}]"
+        tests = [
+            Evaluation(
+                split=split, protocol_name=name, protocol=_pick(config.protocols, name, where, "protocol")
+            )
+            for split, name in itertools.product(block.splits, block.protocols)
+        ]
+        for cell in _expand(config, block, where):
+            cells[cell.id], weights[cell.id] = _identify_weights(cell, config.weights)
+            evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
+            if block.freeze:
+                frozen.add(cell.id)
+    ordered = {id: tuple(tests.values()) for id, tests in evaluations.items()}
+    return Plan(config, tuple(cells.values()), ordered, weights, frozenset(frozen))
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The settings of one YAML file, as plain values."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            values = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected settings (key: value)")
+    return values
+
+
+@functools.cache
+def timm_models() -> frozenset[str]:
+    """Names that timm can build, found in its source: importing timm would import torch."""
+    folder = Path(importlib.util.find_spec("timm").origin).parent / "models"
+    # Decorated by @register_model; some carry further decorators in between.
+    pattern = re.compile(r"^@register_model\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+    return frozenset(
+        name for file in folder.glob("*.py") for name in pattern.findall(file.read_text("utf-8"))
+    )
+
+
+def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
+    for name in block.variants:
+        variant = _pick(config.variants, name, where, "variant")
+        for method in variant.methods or ():
+            _choose(method, registry.METHODS, f"config.variants.{name}.methods", "method")
+    for dataset, method, backbone, recipe, seed in itertools.product(
+        block.datasets, block.methods, block.backbones, block.recipes, block.seeds
+    ):
+        _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
+        _choose(method, registry.METHODS, f"{where}.methods", "method")
+        parent = Cell(
+            dataset=dataset,
+            method=method,
+            method_options=_checked_options(config, method),
+            backbone_name=backbone,
+            backbone=_pick(config.backbones, backbone, where, "backbone"),
+            recipe_name=recipe,
+            recipe=_recipe(config, recipe, where),
+            seed=seed,
+        )
+        yield parent
+        for name in block.variants:
+            variant = config.variants[name]
+            if variant.methods is None or method in variant.methods:
+                yield _apply(parent, name, variant)
+
+
+def _checked_options(config: Config, method: str) -> dict[str, Any]:
+    return signatures.check_options(method, config.methods.get(method, {}), f"config.methods.{method}")
+
+
+def _apply(parent: Cell, name: str, variant: Variant) -> Cell:
+    where = f"config.variants.{name}"
+    options = signatures.check_options(parent.method, variant.method, f"{where}.method")
+    cell = dataclasses.replace(
+        parent,
+        variant=name,
+        method_options=parent.method_options | options,
+        backbone=_change(parent.backbone, variant.backbone, f"{where}.backbone"),
+        recipe=_change(parent.recipe, variant.recipe, f"{where}.recipe"),
+    )
+    if dataclasses.replace(cell, variant=None) == parent:
+        raise ValueError(f"{where}: changes nothing in {parent.id}")
+    return cell
+
+
+def _change(base: Any, changes: dict[str, Any], where: str) -> Any:
+    return typed.parse(type(base), dataclasses.asdict(base) | changes, where)
+
+
+def _recipe(config: Config, name: str, where: str) -> Recipe:
+    """The recipe ``name`` with what it ``extends`` filled in."""
+    values: dict[str, Any] = {}
+    chain = [name]
+    while True:
+        if chain[-1] in config.recipes:
+            current = dict(config.recipes[chain[-1]])
+        elif (RECIPES / f"{chain[-1]}.yaml").is_file():
+            current = read(RECIPES / f"{chain[-1]}.yaml")
+        else:
+            known = sorted({*config.recipes, *(file.stem for file in RECIPES.glob("*.yaml"))})
+            _choose(chain[-1], known, f"{where}.recipes", "recipe")
+        parent = current.pop("extends", None)
+        values = current | values
+        if parent is None:
+            return typed.parse(Recipe, values, f"config.recipes.{name}")
+        if parent in chain:
+            raise ValueError(f"config.recipes.{name}: extends itself through {' -> '.join([*chain, parent])}")
+        chain.append(parent)
+
+
+def _identify_weights(cell: Cell, run_wide: str | None) -> tuple[Cell, str | None]:
+    """The cell with its initial weights named by content, and the file that holds them.
+
+    A file may move without retraining anything; a file that changed under its name may not stay unnoticed.
+    ``run_wide`` stands in where the backbone names no weights of its own.
+    """
+    weights = cell.backbone.weights or run_wide
+    if weights is None or weights == "imagenet":
+        return _with_weights(cell, weights, cell.backbone.weights_sha256), None
+    where = f"initial weights of backbone {cell.backbone_name}"
+    if not Path(weights).is_file():
+        raise ValueError(f"{where}: no file {weights}; give a path, or 'imagenet' for timm's hub")
+    digest = _file_digest(weights)
+    if cell.backbone.weights_sha256 not in (None, digest):
+        raise ValueError(f"{where}: {weights} has sha256 {digest}, not {cell.backbone.weights_sha256}")
+    return _with_weights(cell, Path(weights).name, digest), weights
+
+
+def _with_weights(cell: Cell, weights: str | None, digest: str | None) -> Cell:
+    backbone = dataclasses.replace(cell.backbone, weights=weights, weights_sha256=digest)
+    return dataclasses.replace(cell, backbone=backbone)
+
+
+@functools.cache
+def _file_digest(path: str) -> str:
+    return sha256_file(path)
+
+
+def _pick(known: dict[str, Any], name: str, where: str, what: str) -> Any:
+    _choose(name, known, where, what)
+    return known[name]
+
+
+def _choose(name: str, known: Iterable[str], where: str, what: str) -> None:
+    known = sorted(known)
+    if name not in known:
+        hint = typed.suggest(name, known)
+        valid = ", ".join(known) if len(known) <= 30 else f"{len(known)} names"
+        raise ValueError(f"{where}: unknown {what} {name!r}{hint if 'mean' in hint else ''}; valid: {valid}")

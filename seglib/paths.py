@@ -1,0 +1,31 @@
+"""Where each result lies below the ``results`` and ``data`` folders: one place that knows."""
+
+from pathlib import Path
+
+from seglib.cell import Cell
+
+
+def cell_folder(results: Path, cell: Cell) -> Path:
+    """Everything that belongs to one training."""
+    return Path(results) / "cells" / cell.id
+
+
+def train_folder(results: Path, cell: Cell) -> Path:
+    """``model.safetensors``, ``cell.json``, ``train_log.jsonl`` and ``provenance.json``."""
+    return cell_folder(results, cell) / "train"
+
+
+def evaluation_folder(results: Path, cell: Cell, evaluation: str) -> Path:
+    """``predictions/``, ``counts.npz`` and ``metrics.json`` of one split under one protocol."""
+    return cell_folder(results, cell) / evaluation
+
+
+def complexity_file(results: Path, cell: Cell) -> Path:
+    """Cost of the cell's model at its training crop: shared by recipes of equal crop and by seeds."""
+    height, width = cell.recipe.crop_hw
+    return Path(results) / "models" / cell.dataset / cell.model_name / f"{height}x{width}.json"
+
+
+def log_file(logs: Path, cell: Cell, step: str) -> Path:
+    """Output of one step of one cell."""
+    return Path(logs) / "cells" / cell.id / f"{step}.log"

@@ -1,0 +1,75 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seglib import cli, registry
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def call(capsys):
+    """Run the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main(arguments)
+        captured = capsys.readouterr()
+        return stop.value.code, captured.out, captured.err
+
+    return run
+
+
+@pytest.mark.parametrize("step", sorted(registry.STEPS))
+def test_every_step_explains_itself(call, step):
+    code, out, _ = call(step, "--help")
+    assert code == 0
+    assert f"usage: seglib {step}" in out
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import sys; from seglib import cli\n"
+        "try: cli.main(['train', '--help'])\n"
+        "except SystemExit: sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.DEVNULL).returncode == 0
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(call, tmp_path):
+    code, _, err = call(
+        "score", "--predictions", str(tmp_path / "none"), "--labels", str(tmp_path), "--num-classes", "3"
+    )
+    assert code == 2
+    command, message = err.splitlines()
+    assert command.startswith("$ python -m seglib score --predictions ")
+    assert message.startswith("seglib score: error: ")
+
+
+@pytest.mark.parametrize("size", ["512", "512x", "x512", "0x512", "512*512"])
+def test_a_malformed_size_says_the_form(call, size):
+    code, _, err = call(
+        "complexity", "--method", "fcn", "--backbone", "resnet18", "--input", size, "--num-classes", "2"
+    )
+    assert code == 2
+    assert "write HEIGHTxWIDTH, e.g. 512x1024" in err
+
+
+def test_a_malformed_cell_says_what_is_wrong(call):
+    code, _, err = call(
+        "train", "--cell", '{"dataset": 1}', "--data", "d", "--out", "o", "--checkpoints", "c"
+    )
+    assert code == 2
+    assert "cell.dataset: expected text, got 1" in err
+
+
+def test_an_interrupt_says_that_the_next_run_goes_on(call, monkeypatch):
+    def interrupted(**_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(registry, "resolve", lambda target: interrupted)
+    code, _, err = call("download", "scenes", "--out", "raw")
+    assert code == 130
+    assert "the next run goes on from here" in err

@@ -1,0 +1,179 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from seglib import config, registry, signatures
+from seglib.cell import Backbone, Cell, Loss, Protocol, Recipe, canonical_json
+from seglib.config import Block, Config, DataSource, Variant
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted({*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "ablations").glob("*.yaml")})
+
+
+@pytest.fixture
+def values():
+    """The default configuration, with its recipe written out."""
+    recipes = {"quick": config.read(config.RECIPES / "quick.yaml")}
+    return config.read(ROOT / "config" / "default.yaml") | {"recipes": recipes}
+
+
+def put(values, path, value):
+    """Set ``matrix.0.seeds`` and the like."""
+    *parents, last = path.split(".")
+    for key in parents:
+        values = values[int(key)] if key.isdigit() else values.setdefault(key, {})
+    values[last] = value
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_committed_configurations_are_valid(path):
+    plan = config.load(config.read(path))
+    assert plan.cells
+    assert all(plan.evaluations(cell) for cell in plan.cells)
+
+
+def test_cells_survive_json(values):
+    for cell in config.load(values).cells:
+        assert Cell.from_json(cell.to_json()) == cell
+
+
+def test_key_order_and_number_spelling_do_not_change_a_cell(values):
+    reordered = json.loads(canonical_json(values))
+    reordered["recipes"]["quick"]["weight_decay"] = 1.0e-2
+    assert [c.to_json() for c in config.load(values).cells] == [
+        c.to_json() for c in config.load(reordered).cells
+    ]
+
+
+def test_the_matrix_is_a_product_with_variants_beside_their_parents(values):
+    values["matrix"] = [
+        {
+            "datasets": ["scenes"],
+            "methods": ["fcn", "isnet"],
+            "backbones": ["resnet10t"],
+            "recipes": ["quick"],
+            "seeds": [0, 1],
+            "variants": ["no_image_context"],
+            "splits": ["val", "test"],
+        }
+    ]
+    plan = config.load(values)
+    assert [cell.id.split("/")[1] + cell.id[-1] for cell in plan.cells] == [
+        "fcn0", "fcn1", "isnet0", "isnet-no_image_context0", "isnet1", "isnet-no_image_context1",
+    ]  # fmt: skip
+    variant = plan.cells[3]
+    assert variant.method_options["image_context"] is False
+    assert variant.parent_id == plan.cells[2].id
+    assert [test.name for test in plan.evaluations(variant)] == ["val-ss", "test-ss"]
+
+
+def test_a_recipe_extends_another(values):
+    values["recipes"]["longer"] = {"extends": "quick", "iterations": 900}
+    values["matrix"][0]["recipes"] = ["longer"]
+    recipe = config.load(values).cells[0].recipe
+    assert recipe.iterations == 900
+    assert recipe.crop_hw == (96, 128)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("devise", "cpu", "config.devise: unknown setting; did you mean 'device'?"),
+        ("recipes.quick.lr", "1e-3", "config.recipes.quick.lr: '1e-3' is text, not a number"),
+        ("recipes.quick.itterations", 3, "did you mean 'iterations'?"),
+        ("recipes.quick.epochs", 3, "config.recipes.quick: give either iterations or epochs"),
+        ("recipes.quick", {"extends": "quick"}, "extends itself through quick -> quick"),
+        ("matrix.0.datasets", ["scene"], "unknown data set 'scene'; did you mean 'scenes'?; valid: "),
+        ("matrix.0.methods", ["fcm"], "unknown method 'fcm'; did you mean 'fcn'?; valid: "),
+        ("matrix.0.backbones", ["x"], "unknown backbone 'x'; valid: resnet10t"),
+        ("matrix.0.recipes", ["quik"], "unknown recipe 'quik'; did you mean 'quick'?; valid: "),
+        ("matrix.0.protocols", ["ms"], "unknown protocol 'ms'"),
+        ("matrix.0.variants", ["none"], "unknown variant 'none'"),
+        ("matrix.0.splits", ["dev"], "config.matrix[0].splits[0]: 'dev' is not one of"),
+        ("backbones.b", {"model": "resnet5"}, "unknown timm model 'resnet5'; did you mean"),
+        ("backbones.A b", {"model": "resnet50"}, "use lower case letters"),
+        ("methods.isnet.image_contxt", True, "did you mean 'image_context'?"),
+        ("methods.isnet.image_context", "yes", "expected true or false, got 'yes'"),
+        ("variants.no_image_context", {}, "changes nothing in scenes/fcn"),
+    ],
+)
+def test_mistakes_are_named(values, path, value, message):
+    put(values, path, value)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        config.load(values)
+
+
+def test_broken_yaml_is_one_line(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [1\nb: 2")
+    with pytest.raises(ValueError, match=r"broken.yaml: not valid YAML: [^\n]*$"):
+        config.read(path)
+
+
+def test_every_setting_is_explained():
+    text = (ROOT / "config" / "README.md").read_text()
+    kinds = (Config, DataSource, Variant, Block, Recipe, Protocol, Backbone, Loss)
+    for kind in kinds:
+        for name in kind.__dataclass_fields__:
+            assert f"`{name}`" in text, f"config/README.md does not explain {kind.__name__}.{name}"
+
+
+def test_checking_a_configuration_imports_no_torch():
+    code = (
+        "import sys; from seglib import config\n"
+        "config.load(config.read('config/default.yaml'))\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'torchvision')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_timm_models_are_those_of_timm():
+    from seglib.models.backbones import timm  # it mends torchvision first, where that is needed
+
+    assert set(timm.list_models()) <= config.timm_models()
+
+
+@pytest.mark.parametrize("method", sorted(registry.METHODS))
+def test_options_read_from_source_are_those_of_the_constructor(method):
+    import inspect
+
+    parameters = inspect.signature(registry.resolve(registry.METHODS[method])).parameters
+    expected = {name for name in parameters if name not in signatures.BUILT_IN}
+    assert set(signatures.method_options(method)) == expected
+
+
+def test_example_yaml_in_the_guide_is_valid():
+    text = (ROOT / "config" / "README.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    assert config.load(yaml.safe_load(example)).cells
+
+
+def test_initial_weights_are_named_by_content(values, tmp_path):
+    cells = []
+    for folder in ("here", "there"):
+        path = tmp_path / folder / "w.safetensors"
+        path.parent.mkdir()
+        path.write_bytes(b"weights")
+        plan = config.load(values | {"weights": str(path)})
+        cells.append(plan.cells[0].to_json())
+        assert plan.weights_file(plan.cells[0]) == str(path)
+    assert cells[0] == cells[1]  # moved: the same cell
+    config._file_digest.cache_clear()
+    path.write_bytes(b"others")
+    assert config.load(values | {"weights": str(path)}).cells[0].to_json() != cells[0]
+
+
+def test_missing_or_wrong_weights_stop_the_plan(values, tmp_path):
+    with pytest.raises(ValueError, match=r"no file nowhere\.safetensors"):
+        config.load(values | {"weights": "nowhere.safetensors"})
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(b"weights")
+    put(values, "backbones.resnet10t.weights", str(path))
+    put(values, "backbones.resnet10t.weights_sha256", "0" * 64)
+    with pytest.raises(ValueError, match=f"has sha256 {config.sha256_file(path)}, not 0000"):
+        config.load(values)
