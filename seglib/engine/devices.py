@@ -1,0 +1,55 @@
+"""Where the arithmetic runs, and what is fixed so that it gives the same bits again."""
+
+import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto``: the GPU if there is one. ``ValueError`` when a GPU is demanded and torch sees none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        build = "is a CPU-only build" if torch.version.cuda is None else "finds no NVIDIA GPU or driver"
+        raise ValueError(f"device cuda: torch {torch.__version__} {build}; use --device cpu or auto")
+    return torch.device(name)
+
+
+def set_arithmetic(*, threads: int, deterministic: bool) -> None:
+    """Fix, for this process, everything on which the bits of a result depend.
+
+    ``threads``: of the CPU arithmetic; sums are split among them. Float32 means float32: no TF32 anywhere.
+    """
+    torch.set_num_threads(threads)
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = not deterministic
+    # Read when CUDA starts; without it, deterministic matrix products raise.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    # Otherwise every torch.empty would be filled, which costs time and serves only to find reads of it.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Most memory in use so far: torch's on a GPU, the whole process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+@contextmanager
+def explain_out_of_memory(device: torch.device, what: str, remedy: str) -> Iterator[None]:
+    """Turn torch's lack of memory into one line: ``what`` did not fit, and what to lower."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        # On a CPU torch raises a bare RuntimeError.
+        known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+        if not known and "can't allocate memory" not in str(error):
+            raise
+        peak = f"{peak_memory_gib(device):.1f} GiB were in use at most"
+        raise ValueError(f"out of memory on {device.type}: {what}; {peak}; {remedy}") from error

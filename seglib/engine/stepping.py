@@ -1,0 +1,112 @@
+"""One optimiser step of a training: forward, backward and update of one batch.
+
+Legend: `B` images per step, `H, W` crop size.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from seglib.cell import Cell
+from seglib.engine.autocasting import autocast, keep_depthwise_in_float32
+from seglib.engine.devices import explain_out_of_memory
+from seglib.engine.losses import build_criterion
+from seglib.engine.optimisers import build_optimizer, learning_rate, set_learning_rate
+from seglib.engine.randomness import derive_seed, training_seed
+from seglib.engine.training_set import Batch
+from seglib.models.segmentor import Progress, build_segmentor
+
+
+class NotFiniteError(ValueError):
+    """The loss is NaN or infinite. The weights are still those of before the step."""
+
+
+class Stepper:
+    """A cell's model with its optimiser. ``weights``: the file that the cell's backbone names, if any."""
+
+    def __init__(self, *, cell: Cell, num_classes: int, weights: Path | None, device: torch.device):
+        recipe, backbone = cell.recipe, cell.backbone
+        if weights is not None:
+            backbone = replace(backbone, weights=str(weights))
+        self.recipe, self.device = recipe, device
+        self.seed = training_seed(cell)
+        torch.manual_seed(derive_seed(self.seed, "init"))
+        model = build_segmentor(
+            method=cell.method,
+            method_options=cell.method_options,
+            backbone=backbone,
+            num_classes=num_classes,
+        )
+        if device.type == "cpu" and recipe.precision == "bfloat16":
+            keep_depthwise_in_float32(model)
+        layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
+        self.model = model.to(device=device, memory_format=layout).train()
+        self.losses = torch.compile(self.model.losses) if recipe.compile else self.model.losses
+        self.criterion = build_criterion(recipe.loss)
+        self.optimizer = build_optimizer(self.model, recipe)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+
+    @property
+    def padding_color(self) -> tuple[int, int, int]:
+        """RGB, 0..255: what the normalisation turns into 0."""
+        return tuple(round(255 * value) for value in self.model.encoder.mean)
+
+    def step(self, batch: Batch, progress: Progress) -> dict[str, float]:
+        """Update the weights with ``batch``; the values of the loss terms and ``loss``, their sum.
+
+        With ``accumulate``, each part of the batch is averaged over its own labelled pixels, and the parts
+        over one another. Raises :class:`NotFiniteError`, and ``ValueError`` when memory does not suffice.
+        """
+        lr = learning_rate(self.recipe, progress.iteration, progress.iterations)
+        set_learning_rate(self.optimizer, lr)
+        torch.manual_seed(derive_seed(self.seed, "step", progress.iteration, "rank", 0))
+        parts = self.recipe.accumulate
+        totals: dict[str, Tensor] = {}
+        with explain_out_of_memory(
+            self.device, self._describe_size(), "raise recipe.accumulate or lower crop_hw"
+        ):
+            for images, labels in self._parts_on_device(batch):
+                with autocast(self.recipe, self.device):
+                    terms = self.losses(images, labels, self.criterion, progress)
+                    loss = sum(terms.values())
+                self.scaler.scale(loss / parts).backward()
+                for name, term in {**terms, "loss": loss}.items():
+                    totals[name] = totals.get(name, 0.0) + term.detach().float() / parts
+            # Read after the backward pass was queued, so that a GPU does not wait for the reading.
+            values = dict(zip(totals, torch.stack([*totals.values()]).tolist(), strict=True))
+            if not math.isfinite(values["loss"]):
+                raise NotFiniteError(_describe_failure(values, progress.iteration, lr, batch))
+            if self.recipe.clip_grad_norm is not None:
+                self.scaler.unscale_(self.optimizer)
+                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad_norm)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad()
+        return values
+
+    def _parts_on_device(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batch in ``accumulate`` equal parts: images uint8 (b, 3, H, W), labels int64 (b, H, W)."""
+        layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
+        size = len(batch.ids) // self.recipe.accumulate
+        for images, labels in zip(batch.images.split(size), batch.labels.split(size), strict=True):
+            yield (
+                images.to(self.device, memory_format=layout, non_blocking=True),
+                labels.to(self.device, non_blocking=True).long(),
+            )
+
+    def _describe_size(self) -> str:
+        height, width = self.recipe.crop_hw
+        images = self.recipe.batch_size // self.recipe.accumulate
+        return f"training on {images} crops of {height}x{width} at a time in {self.recipe.precision}"
+
+
+def _describe_failure(values: dict[str, float], iteration: int, lr: float, batch: Batch) -> str:
+    terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    return (
+        f"the loss is not finite in iteration {iteration} ({terms}), learning rate {lr:g}, images "
+        f"{', '.join(batch.ids)}; lower recipe.lr, or set warmup_iterations, clip_grad_norm or precision"
+    )

@@ -1,0 +1,297 @@
+"""Train one cell: ``python -m seglib train --cell JSON --data DIR --out DIR --checkpoints DIR``.
+
+A training counts optimiser steps ("iterations"). Everything random in step ``i`` (its images, crops, dropout)
+is a function of the cell and of ``i``, so that a training that was stopped and resumed gives, on a CPU, the
+same bits as one that was not.
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from seglib import progress, provenance, sources
+from seglib.cell import Cell
+from seglib.engine import checkpoints as checkpoint_files
+from seglib.engine.devices import choose_device, peak_memory_gib, set_arithmetic
+from seglib.engine.interruption import StopRequest
+from seglib.engine.loading import load_ahead, read_manifest
+from seglib.engine.optimisers import learning_rate
+from seglib.engine.randomness import training_seed
+from seglib.engine.stepping import NotFiniteError, Stepper
+from seglib.engine.training_set import Batch, TrainSet
+from seglib.files import atomic_path, write_json
+from seglib.models.segmentor import Progress
+
+LOG_LINES = 150
+"""Lines of ``train_log.jsonl`` of a whole training."""
+KEY_DIGITS = 16
+"""Of the folder name of a training's checkpoints."""
+
+
+def run(
+    *,
+    cell: Cell,
+    data: Path,
+    out: Path,
+    checkpoints: Path,
+    weights: Path | None,
+    device: str,
+    workers: int,
+    checkpoint_interval_s: float,
+) -> None:
+    """Train ``cell`` on the prepared data set in ``data``, from the last checkpoint on if there is one.
+
+    Writes ``model.safetensors``, ``cell.json``, ``train_log.jsonl`` and ``provenance.json`` into ``out``.
+    What must survive a stop lies in ``checkpoints``, apart for every version of the cell, its code and its
+    data, and is removed when the training is complete. ``weights``: where the initial weights lie that the
+    cell names. ``workers``: threads that load data.
+
+    Raises ``ValueError`` for what the user can mend. A loss that is not finite would be so again: it is kept
+    in ``failed.json``, and later attempts end at once until cell, code or data change. On SIGTERM or SIGINT
+    the step is finished, a checkpoint written, and the process exits with 128 + the signal's number.
+    """
+    manifest = read_manifest(data)
+    identity = {
+        "cell": hashlib.sha256(cell.to_json().encode()).hexdigest(),
+        "code": sources.step_code("train", method=cell.method),
+        "data": manifest.data_digest,
+    }
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:KEY_DIGITS]
+    failure = checkpoints / "failed.json"
+    _refuse_known_failure(failure, key)
+
+    device = choose_device(device)
+    set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
+    stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
+    train_set = TrainSet(
+        manifest=manifest, recipe=cell.recipe, seed=training_seed(cell), fill=stepper.padding_color
+    )
+    training = _Training(cell, train_set, stepper, checkpoints / key, identity)
+    training.resume()
+    try:
+        training.finish(workers=workers, checkpoint_interval_s=checkpoint_interval_s)
+    except NotFiniteError as error:
+        write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
+        raise
+    training.write(out)
+    _remove_checkpoints(checkpoints)
+
+
+def _refuse_known_failure(path: Path, key: str) -> None:
+    if not path.exists():
+        return
+    failure = json.loads(path.read_text(encoding="utf-8"))
+    if failure["key"] == key:
+        raise ValueError(
+            f"{failure['reason']} (so ended the attempt of {failure['time']}; delete {path} to retry)"
+        )
+    path.unlink()
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    """Those of earlier versions of the cell too, but nothing that is not ours."""
+    for path in folder.iterdir():
+        if re.fullmatch(f"[0-9a-f]{{{KEY_DIGITS}}}", path.name):
+            shutil.rmtree(path)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+@dataclass
+class _State:
+    """What a checkpoint keeps beside tensors."""
+
+    iteration: int = 0
+    """Steps done."""
+    started: str = field(default_factory=provenance.now)
+    resumed: int = 0
+    time_s: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    """Loss terms, summed since the last line of the log."""
+
+
+class _Training:
+    def __init__(
+        self, cell: Cell, train_set: TrainSet, stepper: Stepper, folder: Path, identity: dict[str, Any]
+    ):
+        self.cell, self.train_set, self.stepper = cell, train_set, stepper
+        self.folder, self.identity = folder, identity
+        self.iterations = train_set.iterations
+        self.log = folder / "train_log.jsonl"
+        self.log_interval = math.ceil(self.iterations / LOG_LINES)
+        self.state = _State()
+
+    def resume(self) -> None:
+        """Go back to the last checkpoint; the log forgets what came after it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*"):  # of a writer that was killed
+            leftover.unlink()
+        found = checkpoint_files.load(self.folder, **self._checkpoint_parts())
+        if found is not None:
+            self.state = _State(**found)
+            self.state.resumed += 1
+            _say(f"going on after iteration {self.state.iteration} of {self.iterations}")
+        lines = self.log.read_text(encoding="utf-8").splitlines(True) if self.log.exists() else []
+        with atomic_path(self.log) as temporary:
+            temporary.write_text(
+                "".join(lines[: self.state.iteration // self.log_interval]), encoding="utf-8"
+            )
+
+    def finish(self, *, workers: int, checkpoint_interval_s: float) -> None:
+        """Run the remaining steps."""
+        state, recipe = self.state, self.cell.recipe
+        batches = load_ahead(self._load, range(state.iteration, self.iterations), workers=workers)
+        meter = _Meter(batch_size=recipe.batch_size, earlier_s=state.time_s)
+        saved_s = time.monotonic()
+        with (
+            StopRequest() as stop,
+            progress.Progress(
+                total=self.iterations, what=f"train {self.cell.id}", start=state.iteration
+            ) as bar,
+        ):
+            for batch in meter.watch(batches):
+                values = self.stepper.step(batch, self._position(batch))
+                for name, value in values.items():
+                    state.sums[name] = state.sums.get(name, 0.0) + value
+                lr = learning_rate(recipe, state.iteration, self.iterations)
+                state.iteration += 1
+                state.time_s = meter.time_s()
+                memory_gib = peak_memory_gib(self.stepper.device)
+                bar.advance(note=f"loss {values['loss']:.3f}, lr {lr:.2e}, {meter}, {memory_gib:.1f} GiB")
+                if state.iteration % self.log_interval == 0:
+                    self._write_log(epoch=batch.epoch, lr=lr, speed=meter.take())
+                if stop.signal is not None:
+                    break
+                if time.monotonic() - saved_s >= checkpoint_interval_s:
+                    self._save()
+                    saved_s = time.monotonic()
+        if state.iteration < self.iterations:
+            self._save()
+            done = f"after iteration {state.iteration} of {self.iterations}"
+            _say(f"stopped by {stop.signal.name} {done}; the same command goes on from there")
+            raise SystemExit(128 + stop.signal)
+
+    def write(self, out: Path) -> None:
+        """The finished training; the model comes last, so that it stands for all."""
+        images = self.iterations * self.cell.recipe.batch_size
+        record = {
+            **provenance.describe(),
+            "cell_id": self.cell.id,
+            "started": self.state.started,
+            "finished": provenance.now(),
+            "time_s": round(self.state.time_s, 3),
+            "device": self.stepper.device.type,
+            "threads": torch.get_num_threads(),
+            "peak_mem_gib": round(peak_memory_gib(self.stepper.device), 3),
+            "images_per_s": round(images / self.state.time_s, 3),
+            "data_digest": self.identity["data"],
+            "code": self.identity["code"],
+            "resumed": self.state.resumed,
+            "parameters": sum(parameter.numel() for parameter in self.stepper.model.parameters()),
+        }
+        write_json(out / "provenance.json", record)
+        write_json(out / "cell.json", json.loads(self.cell.to_json()))
+        with atomic_path(out / "train_log.jsonl") as temporary:
+            shutil.copyfile(self.log, temporary)
+        checkpoint_files.save_tensors(out / "model.safetensors", self.stepper.model.state_dict())
+
+    def _load(self, iteration: int) -> Batch:
+        batch = self.train_set.batch(iteration)
+        return batch.pin_memory() if self.stepper.device.type == "cuda" else batch
+
+    def _position(self, batch: Batch) -> Progress:
+        return Progress(
+            iteration=self.state.iteration,
+            iterations=self.iterations,
+            epoch=batch.epoch,
+            iterations_per_epoch=self.train_set.batches_per_epoch,
+        )
+
+    def _checkpoint_parts(self) -> dict[str, Any]:
+        return {
+            "model": self.stepper.model,
+            "optimizer": self.stepper.optimizer,
+            "scaler": self.stepper.scaler,
+            "identity": self.identity,
+        }
+
+    def _save(self) -> None:
+        state = asdict(self.state)
+        checkpoint_files.save(
+            self.folder, iteration=self.state.iteration, state=state, **self._checkpoint_parts()
+        )
+
+    def _write_log(self, *, epoch: int, lr: float, speed: dict[str, float]) -> None:
+        """One line: means since the last one."""
+        terms = {name: value / self.log_interval for name, value in self.state.sums.items()}
+        self.state.sums = {}
+        line = {
+            "iteration": self.state.iteration,
+            "epoch": epoch,
+            "loss": terms.pop("loss"),
+            **terms,
+            "lr": lr,
+        }
+        with open(self.log, "a", encoding="utf-8") as file:
+            file.write(json.dumps({**line, **speed}, allow_nan=False) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint that counts on it
+
+
+class _Meter:
+    """Times the loop: images per second, and the share of it spent waiting for data."""
+
+    def __init__(self, *, batch_size: int, earlier_s: float):
+        self.batch_size, self.earlier_s = batch_size, earlier_s
+        self.started_s = time.monotonic()
+        self._restart()
+
+    def watch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        while True:
+            asked_s = time.monotonic()
+            batch = next(batches, None)
+            self.waited_s += time.monotonic() - asked_s
+            if batch is None:
+                return
+            self.count += 1
+            yield batch
+
+    def time_s(self) -> float:
+        """In the loop, over all attempts."""
+        return self.earlier_s + time.monotonic() - self.started_s
+
+    def take(self) -> dict[str, float]:
+        """Since the last call."""
+        speed = self._speed()
+        self._restart()
+        return speed
+
+    def __str__(self) -> str:
+        speed = self._speed()
+        return f"{speed['images_per_s']:.3g} images/s, {speed['data_wait_share']:.0%} waiting for data"
+
+    def _restart(self) -> None:
+        self.since_s, self.waited_s, self.count = time.monotonic(), 0.0, 0
+
+    def _speed(self) -> dict[str, float]:
+        elapsed_s = time.monotonic() - self.since_s
+        return {
+            "images_per_s": round(self.count * self.batch_size / elapsed_s, 3),
+            "data_wait_share": round(self.waited_s / elapsed_s, 4),
+        }
+
+
+def _say(line: str) -> None:
+    print(f"seglib train: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,80 @@
+"""The batches of a training, as a function of the iteration: which images, in which order, how augmented.
+
+Legend: ``B`` images per batch, ``h, w`` crop size.
+"""
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seglib.cell import Recipe
+from seglib.engine.augment import Augmentation
+from seglib.engine.loading import Manifest, read_image, read_label
+from seglib.engine.randomness import derive_seed
+
+CACHE_BYTES = 2**29
+"""Sets whose decoded training split fits are decoded once (CamVid: 254 MB)."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    images: Tensor
+    """(B, 3, h, w) uint8 RGB, channels last in memory."""
+    labels: Tensor
+    """(B, h, w) uint8."""
+    ids: tuple[str, ...]
+    epoch: int
+
+    def pin_memory(self) -> "Batch":
+        return replace(self, images=self.images.pin_memory(), labels=self.labels.pin_memory())
+
+
+class TrainSet:
+    """The training split, in a new order each epoch; images that fill no batch at its end are left out.
+
+    ``fill``: colour (RGB, 0..255) of the padding. Draws depend on ``seed``, the epoch and the image's place
+    in the manifest only, hence neither on workers nor on where a training was resumed.
+    """
+
+    def __init__(self, *, manifest: Manifest, recipe: Recipe, seed: int, fill: tuple[int, int, int]):
+        self.samples = manifest.split("train")
+        self.batch_size = recipe.batch_size
+        self.seed = seed
+        self.augment = Augmentation(
+            recipe=recipe, flip_pairs=manifest.flip_pairs, fill=fill, ignore_index=manifest.ignore_index
+        )
+        self.batches_per_epoch = len(self.samples) // recipe.batch_size
+        if self.batches_per_epoch == 0:
+            raise ValueError(
+                f"recipe.batch_size {recipe.batch_size} is more than the {len(self.samples)} training images "
+                f"of {manifest.dataset}; lower it"
+            )
+        self.iterations = recipe.iterations or recipe.epochs * self.batches_per_epoch
+        decoded_bytes = sum(4 * sample.height * sample.width for sample in self.samples)
+        self.read = functools.cache(self._read) if decoded_bytes <= CACHE_BYTES else self._read
+        self.order = functools.lru_cache(maxsize=2)(self._order)
+
+    def batch(self, iteration: int) -> Batch:
+        epoch, place = divmod(iteration, self.batches_per_epoch)
+        indices = self.order(epoch)[place * self.batch_size :][: self.batch_size]
+        images, labels = zip(*(self.sample(int(index), epoch) for index in indices), strict=True)
+        return Batch(
+            images=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
+            labels=torch.from_numpy(np.stack(labels)),
+            ids=tuple(self.samples[index].id for index in indices),
+            epoch=epoch,
+        )
+
+    def sample(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image ``index`` as augmented in ``epoch``: uint8 (h, w, 3) and label (h, w)."""
+        rng = np.random.default_rng(derive_seed(self.seed, "sample", epoch, index))
+        return self.augment(*self.read(index), rng)
+
+    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return read_image(self.samples[index]), read_label(self.samples[index])
+
+    def _order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(len(self.samples))

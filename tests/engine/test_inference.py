@@ -1,0 +1,279 @@
+import json
+import weakref
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from seglib.cell import Backbone, Cell, Protocol, Recipe
+from seglib.engine import checkpoints, inference
+from seglib.engine.loading import read_image, read_manifest
+from seglib.files import sha256_file, write_json
+from seglib.models.segmentor import build_segmentor
+
+CELL = Cell(
+    dataset="miniature",
+    method="fcn",
+    method_options={"width": 16},
+    backbone_name="tiny",
+    backbone=Backbone(model="test_efficientnet"),
+    recipe_name="short",
+    recipe=Recipe(iterations=1, batch_size=1, crop_hw=(32, 40), lr=0.1, threads=1, deterministic=False),
+    seed=0,
+)
+PAIRS = ((1, 2),)
+
+
+@pytest.fixture(autouse=True)
+def _restore_threads():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def segmentor():
+    torch.manual_seed(0)
+    model = build_segmentor(
+        method=CELL.method, method_options=CELL.method_options, backbone=CELL.backbone, num_classes=4
+    )
+    return model.eval()
+
+
+@pytest.fixture
+def trained(segmentor, tmp_path):
+    folder = tmp_path / "train"
+    checkpoints.save_tensors(folder / "model.safetensors", segmentor.state_dict())
+    write_json(folder / "cell.json", json.loads(CELL.to_json()))
+    return folder
+
+
+def predict(trained, data, out, protocol=None, **changes):
+    arguments = {"split": "val", "device": "cpu", "workers": 1, **changes}
+    inference.run(model=trained, data=data, out=out, protocol=protocol or Protocol(), **arguments)
+
+
+@torch.inference_mode()
+def plain_loop(segmentor, image, protocol):
+    """The same with one window, one flip, one scale at a time and no memory saved."""
+    height, width = image.shape[:2]
+    image = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    maps = []
+    for scale in protocol.scales:
+        size = (int(height * scale + 0.5), int(width * scale + 0.5))
+        for mirrored in (False, True)[: 1 + protocol.flip]:
+            view = F.interpolate(image, size, mode="bilinear")
+            view = torch.flip(view, [3]) if mirrored else view
+            if protocol.mode == "slide":
+                logits = torch.zeros(1, 4, *size)
+                count = torch.zeros(*size)
+                ch, cw = (min(c, s) for c, s in zip(protocol.crop_hw, size, strict=True))
+                sh, sw = protocol.stride_hw
+                y_count, x_count = (
+                    max(size[0] - ch + sh - 1, 0) // sh + 1,
+                    max(size[1] - cw + sw - 1, 0) // sw + 1,
+                )
+                for y in [min(i * sh, size[0] - ch) for i in range(y_count)]:
+                    for x in [min(i * sw, size[1] - cw) for i in range(x_count)]:
+                        logits[:, :, y : y + ch, x : x + cw] += segmentor(view[:, :, y : y + ch, x : x + cw])
+                        count[y : y + ch, x : x + cw] += 1
+                logits = logits / count
+            else:
+                logits = segmentor.method(segmentor.encoder(segmentor.normalise(view)))
+            if mirrored:
+                logits = torch.flip(logits, [3])[:, [0, 2, 1, 3]]
+            logits = F.interpolate(logits, (height, width), mode="bilinear")
+            maps.append(logits.softmax(1) if protocol.average == "probabilities" else logits)
+    return torch.stack(maps).mean(0)
+
+
+WINDOW = {"mode": "slide", "crop_hw": (24, 20), "stride_hw": (16, 13)}
+PROTOCOLS = {
+    "flip": Protocol(flip=True),
+    "logits": Protocol(flip=True, scales=(1.0, 1.5), average="logits"),
+    "multi-scale and flip": Protocol(scales=(0.5, 1.0, 1.75), flip=True),
+    "windows": Protocol(**WINDOW, scales=(0.75, 1.0)),
+    "everything": Protocol(**WINDOW, scales=(0.5, 1.0, 1.75), flip=True),
+}
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+@pytest.mark.parametrize("index", [0, 1])
+def test_every_protocol_equals_a_plain_loop(segmentor, miniature, protocol, index):
+    image = read_image(read_manifest(miniature).split("val")[index])
+    expected = plain_loop(segmentor, image, protocol)
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        found = inference.average_views(segmentor, pixels, protocol=protocol, flip_pairs=PAIRS)
+    views = len(protocol.scales) * (1 + protocol.flip)
+    torch.testing.assert_close(found / views, expected, rtol=0, atol=1e-5)
+    labels = inference.predict(segmentor, image, protocol=protocol, flip_pairs=PAIRS)
+    assert labels.shape == image.shape[:2]
+    assert labels.dtype == np.uint8
+    top = expected[0].topk(2, dim=0).values
+    clear = (top[0] - top[1] > 1e-4).numpy()
+    assert clear.mean() > 0.9
+    assert np.array_equal(labels[clear], expected[0].argmax(0).numpy()[clear])
+
+
+def test_one_whole_view_is_the_class_of_the_largest_logit(segmentor, miniature):
+    image = read_image(read_manifest(miniature).split("val")[0])
+    with torch.inference_mode():
+        expected = segmentor(torch.from_numpy(image).permute(2, 0, 1)[None])[0].argmax(0)
+    assert np.array_equal(
+        inference.predict(segmentor, image, protocol=Protocol(), flip_pairs=PAIRS), expected
+    )
+
+
+def test_the_test_size_is_where_the_network_looks_and_the_label_keeps_its_own(segmentor, miniature):
+    image = read_image(read_manifest(miniature).split("val")[0])
+    seen = []
+    hook = segmentor.encoder.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape[-2:]))
+    for protocol in (Protocol(resize_hw=(60, 500)), Protocol(resize_hw=(33, 47), keep_aspect=False)):
+        assert inference.predict(segmentor, image, protocol=protocol, flip_pairs=()).shape == image.shape[:2]
+    hook.remove()
+    assert seen == [(60, 78), (33, 47)]
+
+
+@pytest.mark.parametrize(
+    ("length", "crop", "stride", "starts"),
+    [
+        (1024, 512, 341, [0, 341, 512]),
+        (512, 512, 341, [0]),
+        (300, 512, 341, [0]),
+        (853, 512, 341, [0, 341]),
+        (854, 512, 341, [0, 341, 342]),
+    ],
+)
+def test_windows_cover_the_image_and_end_at_its_border(length, crop, stride, starts):
+    windows = inference._windows(length, crop, stride)
+    assert [window.start for window in windows] == starts
+    assert {window.stop - window.start for window in windows} == {min(crop, length)}
+    assert windows[-1].stop == length
+
+
+def test_a_split_becomes_a_folder_of_palette_pngs_and_a_record_beside_it(
+    trained, segmentor, miniature, tmp_path
+):
+    out = tmp_path / "val-ms" / "predictions"
+    protocol = Protocol(scales=(0.5, 1.0), flip=True)
+    predict(trained, miniature, out, protocol)
+    manifest = read_manifest(miniature)
+    samples = manifest.split("val")
+    assert sorted(path.name for path in out.iterdir()) == [f"{sample.id}.png" for sample in samples]
+    for sample in samples:
+        with Image.open(out / f"{sample.id}.png") as file:
+            assert file.mode == "P"
+            assert file.getpalette()[:12] == list(np.ravel(manifest.colors))
+            labels = np.array(file)
+        expected = inference.predict(segmentor, read_image(sample), protocol=protocol, flip_pairs=PAIRS)
+        assert np.array_equal(labels, expected)
+    record = json.loads((out.parent / "prediction.json").read_text())
+    assert record["protocol"]["scales"] == [0.5, 1.0]
+    assert record["model_sha256"] == sha256_file(trained / "model.safetensors")
+    assert (record["split"], record["num_images"], record["cell_id"]) == ("val", 3, CELL.id)
+    assert "seglib.engine.inference" in record["code"]
+    assert "seglib.engine.augment" not in record["code"]  # an edit of the augmentation predicts nothing anew
+
+
+def test_label_maps_with_many_classes_keep_their_ids(tmp_path):
+    labels = np.arange(200, dtype=np.uint8).reshape(10, 20)
+    for count in (2, 16, 200):
+        colors = tuple((i, i, i) for i in range(count))
+        inference.write_label_map(tmp_path / "map.png", labels % count, colors)
+        with Image.open(tmp_path / "map.png") as file:
+            assert np.array_equal(np.array(file), labels % count)
+
+
+def test_an_interrupted_prediction_leaves_the_last_complete_one(trained, own_miniature, tmp_path):
+    out = tmp_path / "val-ss" / "predictions"
+    predict(trained, own_miniature, out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    victim = read_manifest(own_miniature).split("val")[2].image
+    victim.write_bytes(victim.read_bytes()[:-9])
+    with pytest.raises(ValueError, match=victim.name):
+        predict(trained, own_miniature, out, Protocol(flip=True))
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert sorted(path.name for path in out.parent.iterdir()) == ["prediction.json", "predictions"]
+
+
+def test_a_model_that_cannot_be_used_is_named(trained, miniature, tmp_path):
+    with pytest.raises(ValueError, match=r"cell.json does not exist: train the cell first"):
+        predict(tmp_path, miniature, tmp_path / "out")
+    weights = trained / "model.safetensors"
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-20])
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged .*train the cell again"):
+        predict(trained, miniature, tmp_path / "out")
+    weights.write_bytes(content)
+    wider = replace(CELL, method_options={"width": 24})
+    write_json(trained / "cell.json", json.loads(wider.to_json()))
+    with pytest.raises(ValueError, match=r"model.safetensors does not fit its cell and 4 classes"):
+        predict(trained, miniature, tmp_path / "out")
+    weights.unlink()
+    with pytest.raises(ValueError, match=r"model.safetensors does not exist"):
+        predict(trained, miniature, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+class PeakMemory(TorchDispatchMode):
+    """Bytes of tensors alive at once, of those that operators made within this context."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.peak = 0
+        self.known = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in (result,) if isinstance(result, torch.Tensor) else result or ():
+            self._watch(tensor.untyped_storage())
+        return result
+
+    def _watch(self, storage):
+        key = storage.data_ptr()
+        if key in self.known:
+            return
+        self.known.add(key)
+        self.now += storage.nbytes()
+        self.peak = max(self.peak, self.now)
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key, size):
+        self.known.discard(key)
+        self.now -= size
+
+
+class Coarse(nn.Module):
+    """150 classes at 1/8, as a paper's network would give them."""
+
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.AvgPool2d(8)
+        self.method = nn.Conv2d(3, 150, 1)
+
+    def normalise(self, images):
+        return images / 255
+
+
+@pytest.mark.parametrize(
+    ("protocol", "maps"),
+    [
+        (Protocol(scales=(0.5, 0.75, 1.0, 1.25, 1.5, 1.75), flip=True), 2),
+        (Protocol(mode="slide", crop_hw=(64, 64), stride_hw=(43, 43), scales=(1.0,), flip=True), 3),
+    ],
+)
+def test_memory_is_bounded_whatever_the_number_of_scales(protocol, maps):
+    size = (128, 256)
+    model = Coarse()
+    with PeakMemory() as memory, torch.inference_mode():
+        total = inference.average_views(model, torch.zeros(1, 3, *size), protocol=protocol, flip_pairs=PAIRS)
+    assert total.shape == (1, 150, *size)
+    one_map = 150 * size[0] * size[1] * 4
+    coarse = 2 * one_map * max(protocol.scales) ** 2 / 64
+    assert maps * one_map * 0.99 < memory.peak < maps * one_map * 1.1 + coarse
