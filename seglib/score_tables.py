@@ -1,0 +1,105 @@
+"""The content of ``metrics.json`` as a text, CSV or LaTeX table: one row per class, the mean last."""
+
+import csv
+import io
+from typing import Any
+
+MEANS = {
+    "miou": "mIoU",
+    "boundary_iou": "Boundary IoU",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_accuracy": "mean accuracy",
+    "fwiou": "frequency-weighted IoU",
+    "category_miou": "category mIoU",
+}
+LATEX_ESCAPES = str.maketrans(
+    {character: f"\\{character}" for character in "&%$#_{}"}
+    | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+)
+
+
+def text_table(metrics: dict[str, Any]) -> str:
+    """In percent, for the terminal."""
+    settings = metrics["settings"]
+    columns = _columns(metrics)
+    names = [*metrics["class_names"], "mean"]
+    left = max(map(len, ("class", *names)))
+    titles = [title for title, _ in columns]
+    lines = ["  ".join(["class".ljust(left), *titles])]
+    for i, name in enumerate(names):
+        cells = [_percent(values[i]).rjust(len(title)) for title, values in columns]
+        lines.append("  ".join([name.ljust(left), *cells]))
+    for name, iou in metrics.get("category_iou", {}).items():
+        lines.append(f"category {name}: IoU {_percent(iou)}")
+    means = (f"{title} {_percent(metrics[key])}" for key, title in MEANS.items() if key in metrics)
+    lines.append("  ".join(means))
+    lines.append(
+        f"{metrics['num_images']} images, values in percent; boundary width {settings['boundary_ratio']:g} "
+        f"of the diagonal, ignored value {settings['ignore_index']}, '-': undefined (not in the mean)"
+    )
+    return "\n".join(lines + _against(metrics))
+
+
+def csv_table(metrics: dict[str, Any]) -> str:
+    """Fractions at full precision; undefined values are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    radii = metrics["boundary_f"]
+    writer.writerow(
+        ["class", "iou", "boundary_iou", "accuracy", *(f"boundary_f_{radius}px" for radius in radii)]
+    )
+    values = [column for _, column in _columns(metrics)]
+    writer.writerows(zip([*metrics["class_names"], "mean"], *values, strict=True))
+    return text.getvalue()
+
+
+def latex_table(metrics: dict[str, Any]) -> str:
+    """A ``tabular`` in percent; needs the package booktabs."""
+    columns = _columns(metrics)
+    lines = [
+        rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
+        r"\toprule",
+        " & ".join(["Class", *(title for title, _ in columns)]) + r" \\",
+        r"\midrule",
+    ]
+    for i, name in enumerate([*metrics["class_names"], "Mean"]):
+        if i == len(metrics["class_names"]):
+            lines.append(r"\midrule")
+        cells = (_percent(values[i], undefined="--") for _, values in columns)
+        lines.append(" & ".join([name.translate(LATEX_ESCAPES), *cells]) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _columns(metrics: dict[str, Any]) -> list[tuple[str, list[float | None]]]:
+    """Title and values, the mean last."""
+    per_class = metrics["per_class"]
+    return [
+        ("IoU", [*per_class["iou"], metrics["miou"]]),
+        ("Boundary IoU", [*per_class["boundary_iou"], metrics["boundary_iou"]]),
+        ("Accuracy", [*per_class["accuracy"], metrics["mean_accuracy"]]),
+        *(
+            (f"F {radius} px", [*values, metrics["boundary_f"][radius]])
+            for radius, values in per_class["boundary_f"].items()
+        ),
+    ]
+
+
+def _against(metrics: dict[str, Any]) -> list[str]:
+    if "against" not in metrics:
+        return []
+    against = metrics["against"]
+    lines = [
+        f"minus {against['file']}, in points; {100 * against['confidence']:g} % of a {against['method']}, "
+        "given these two trainings"
+    ]
+    for name, compared in against["metrics"].items():
+        difference, low, high = (100 * compared[key] for key in ("difference", "low", "high"))
+        lines.append(
+            f"  {MEANS.get(name, name):<22}  {difference:+6.2f}  [{low:+.2f}, {high:+.2f}]  "
+            f"probability of improvement {compared['probability_of_improvement']:.3f}"
+        )
+    return lines
+
+
+def _percent(value: float | None, undefined: str = "-") -> str:
+    return undefined if value is None else f"{100 * value:.2f}"

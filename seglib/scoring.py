@@ -1,0 +1,253 @@
+"""Score a folder of predicted label PNGs against a folder of labels; needs no configuration and no torch.
+
+    seglib score --predictions runs/mine --labels data/camvid/labels/test --num-classes 11
+
+Files are matched by their path below the two folders. Writes ``metrics.json`` and, beside it,
+``counts.npz``, from which any other metric or subset follows without the images.
+"""
+
+import functools
+import math
+import signal
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seglib import progress, score_tables
+from seglib.files import atomic_path, write_json
+from seglib.label_png import read_label_png
+from seglib.metrics import scores, statistics
+from seglib.metrics.confusion import label_pair
+from seglib.metrics.counts import Counts, ImageCounts, Settings, count_image
+
+POLICIES = {
+    "ignored_pixels": "removed: the prediction is set to ignore where the label is; never a class",
+    "absent_classes": "in neither labels nor predictions: undefined, not in the mean; only predicted: "
+    "IoU 0, counted; accuracy and boundary F: mean over the classes of the labels",
+    "boundary_width_px": "max(1, round(boundary_ratio * sqrt(height^2 + width^2))) per image; "
+    "outside the image and ignored pixels count as another class",
+    "boundary_f": "contour pixels matched within a disk, pooled over images; "
+    "neither the image's border nor a border to ignored pixels is a contour",
+}
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+
+
+def run(
+    *,
+    predictions: Path,
+    labels: Path,
+    num_classes: int,
+    ignore_index: int,
+    boundary_ratio: float,
+    class_names: Path | None,
+    out: Path,
+    workers: int,
+    against: Path | None,
+    csv: bool,
+    latex: bool,
+) -> None:
+    """Write ``out`` (JSON) and ``counts.npz`` beside it; print the table.
+
+    ``predictions``, ``labels``: folders of single-channel PNGs with the same relative paths.
+    ``class_names``: one name a line, in label order; a category may follow after a tab, then the IoU
+    of categories is given too. ``against``: another result's ``metrics.json`` or ``counts.npz``.
+    ``csv``, ``latex``: also write the table as ``.csv``, ``.tex`` beside ``out``.
+
+    Raises ``ValueError`` naming the file for whatever cannot be scored; nothing is written then.
+    """
+    if workers < 1:
+        raise ValueError(f"--workers {workers}: at least one is needed")
+    if out.is_dir():
+        raise ValueError(f"{out}: is a folder; name the file, e.g. {out / 'metrics.json'}")
+    settings = Settings(num_classes=num_classes, ignore_index=ignore_index, boundary_ratio=boundary_ratio)
+    class_table = _class_table(class_names, num_classes)
+    other = None if against is None else Counts.load(_counts_file(against))
+    names = matched_names(predictions, labels)
+    if other is not None:
+        _require_same_task(settings, names, other)
+    counts = count_files(names, predictions, labels, settings, workers=workers)
+    metrics = summarize(counts, class_table)
+    counts.save(out.parent / "counts.npz")
+    write_json(out, metrics)
+    if csv:
+        _write_text(out.with_suffix(".csv"), score_tables.csv_table(metrics))
+    if latex:
+        _write_text(out.with_suffix(".tex"), score_tables.latex_table(metrics))
+    if other is not None:
+        metrics["against"] = {"file": str(against), **compare(counts, other)}
+        write_json(out, metrics)
+    print(score_tables.text_table(metrics))
+    print(f"written: {out}, {out.parent / 'counts.npz'}")
+
+
+def matched_names(predictions: Path, labels: Path) -> list[str]:
+    """Paths below both folders, without ``.png``, sorted; ``ValueError`` when one folder has a file more."""
+    predicted, labelled = _png_names(predictions), _png_names(labels)
+    unscored, unlabelled = sorted(labelled - predicted), sorted(predicted - labelled)
+    if not predicted & labelled:
+        raise ValueError(
+            f"no prediction has the name of a label: {predictions} holds {unlabelled[0]}.png, ..., "
+            f"{labels} holds {unscored[0]}.png, ...; a prediction needs its label's relative path"
+        )
+    if unscored:
+        raise ValueError(
+            f"{predictions / unscored[0]}.png: missing ({len(unscored)} labels without prediction)"
+        )
+    if unlabelled:
+        raise ValueError(
+            f"{predictions / unlabelled[0]}.png: has no label ({len(unlabelled)} such predictions)"
+        )
+    return sorted(labelled)
+
+
+def count_files(
+    names: list[str], predictions: Path, labels: Path, settings: Settings, *, workers: int
+) -> Counts:
+    """The counts of all images ``names`` in that order, ``workers`` of them at a time."""
+    count = functools.partial(_count_files, predictions, labels, settings)
+    if workers == 1:
+        counted = map(count, names)
+        return _collect(names, counted, settings)
+    workers = min(workers, len(names))
+    with ProcessPoolExecutor(workers, initializer=_leave_interrupts_to_parent) as pool:
+        try:
+            counted = pool.map(count, names, chunksize=max(1, min(16, len(names) // (4 * workers))))
+            return _collect(names, counted, settings)
+        except BrokenProcessPool:
+            raise OSError(
+                "a worker process was killed, probably for want of memory: use fewer --workers"
+            ) from None
+
+
+def summarize(counts: Counts, class_table: list[tuple[str, str | None]]) -> dict[str, Any]:
+    """The content of ``metrics.json``. ``class_table``: name and category of each class."""
+    radii = counts.settings.contour_radii_px
+    total = counts.total()
+    per_class, means = scores.per_class(total, radii), scores.means(total, radii)
+    metrics = {
+        "schema": 1,
+        "settings": {**asdict(counts.settings), **POLICIES},
+        "num_images": len(counts.images),
+        "class_names": [name for name, _ in class_table],
+        **means,
+        "per_class": per_class,
+    }
+    if class_table[0][1] is not None:
+        categories = list(dict.fromkeys(category for _, category in class_table))
+        groups = [[i for i, (_, other) in enumerate(class_table) if other == name] for name in categories]
+        iou = scores.grouped_iou(counts.confusion(), groups)
+        metrics["category_miou"] = scores.mean_defined(iou)
+        metrics["category_iou"] = dict(zip(categories, iou, strict=True))
+    return _plain(metrics)
+
+
+def compare(counts: Counts, other: Counts) -> dict[str, Any]:
+    """Paired bootstrap over images of ``counts`` minus ``other``; ``ValueError`` unless both are of the same
+    images and labels, scored with the same settings.
+    """
+    _require_same_task(counts.settings, counts.images, other)
+    tables = counts.per_image(), other.per_image()
+    differ = (tables[0][:, 1] != tables[1][:, 1]).any(axis=1)
+    if differ.any():
+        raise ValueError(
+            f"the other result was scored against another label of {counts.images[differ.argmax()]}"
+        )
+    compared = statistics.paired_bootstrap(
+        *tables, functools.partial(_flat_means, counts.settings), resamples=RESAMPLES, confidence=CONFIDENCE
+    )
+    return {
+        "question": "is this result better on images like these, given these two trainings?",
+        "method": f"paired bootstrap over images, {RESAMPLES} resamples",
+        "confidence": CONFIDENCE,
+        "metrics": {name: asdict(comparison) for name, comparison in compared.items()},
+    }
+
+
+def _require_same_task(settings: Settings, images: Sequence[str], other: Counts) -> None:
+    if settings != other.settings:
+        raise ValueError(f"the other result was scored with {other.settings}, this one with {settings}")
+    one_sided = sorted(set(images) ^ set(other.images))
+    if one_sided:
+        raise ValueError(f"the other result is of other images: {one_sided[0]} is in one of them only")
+
+
+def _flat_means(settings: Settings, sums: np.ndarray) -> dict[str, np.ndarray]:
+    means = scores.means(sums, settings.contour_radii_px)
+    boundary_f = means.pop("boundary_f")
+    return means | {f"boundary_f_{radius}px": values for radius, values in boundary_f.items()}
+
+
+def _count_files(predictions: Path, labels: Path, settings: Settings, name: str) -> ImageCounts:
+    prediction, label = (folder / f"{name}.png" for folder in (predictions, labels))
+    maps = {"label": read_label_png(label), "prediction": read_label_png(prediction)}
+    try:
+        pair = label_pair(**maps, num_classes=settings.num_classes, ignore_index=settings.ignore_index)
+    except ValueError as error:
+        raise ValueError(f"{prediction} with {label}: {error}") from None
+    return count_image(pair, settings)
+
+
+def _collect(names: list[str], counted: Iterable[ImageCounts], settings: Settings) -> Counts:
+    tracked = progress.track(counted, total=len(names), what="score")
+    return Counts.collect(settings, dict(zip(names, tracked, strict=True)))
+
+
+def _leave_interrupts_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _png_names(folder: Path) -> set[str]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    names = {
+        path.relative_to(folder).with_suffix("").as_posix()
+        for path in folder.rglob("*.png")
+        if path.is_file()
+    }
+    if not names:
+        raise ValueError(f"{folder}: holds no .png file")
+    return names
+
+
+def _class_table(file: Path | None, num_classes: int) -> list[tuple[str, str | None]]:
+    if file is None:
+        return [(str(i), None) for i in range(num_classes)]
+    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if len(lines) != num_classes:
+        raise ValueError(f"{file}: {len(lines)} class names for {num_classes} classes")
+    table = [
+        (name.strip(), category.strip() or None) for name, _, category in (x.partition("\t") for x in lines)
+    ]
+    if len({category is None for _, category in table}) > 1:
+        raise ValueError(f"{file}: give a category (after a tab) for every class or for none")
+    return table
+
+
+def _counts_file(against: Path) -> Path:
+    if against.is_dir():
+        return against / "counts.npz"
+    return against if against.suffix == ".npz" else against.parent / "counts.npz"
+
+
+def _plain(value: Any) -> Any:
+    """For JSON: lists for arrays, text for keys, ``None`` for undefined."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _write_text(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

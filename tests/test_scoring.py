@@ -1,0 +1,273 @@
+"""The score command on folders of label PNGs, as a stranger uses it."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seglib import scoring
+from seglib.metrics.counts import Counts
+from tests.metrics.maps import IGNORE, random_pair
+from tests.metrics.test_boundary import per_class_loop
+
+K = 5
+RATIO = 0.02
+
+
+def write(path, values):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+@pytest.fixture(scope="module")
+def maps():
+    """Name -> label, prediction; two sizes. Class 3 is in no label, class 4 in none of both."""
+    maps = {}
+    for seed, name in enumerate(["north/a", "north/b", "south/a", "c"]):
+        maps[name] = random_pair(seed, height=90 + seed, width=140, num_classes=3, blob=30, ignore=True)
+    maps["c"][1][:10, :10] = 3
+    return maps
+
+
+@pytest.fixture
+def folders(maps, tmp_path):
+    """Predictions as palette PNGs, labels as grey ones."""
+    for name, (label, prediction) in maps.items():
+        write(tmp_path / "labels" / f"{name}.png", label)
+        image = Image.frombytes("P", prediction.shape[::-1], prediction.tobytes())
+        image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0, 9, 9, 9])
+        (tmp_path / "predictions" / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / "predictions" / f"{name}.png")
+    return tmp_path
+
+
+def score(folder, **changes):
+    arguments = {
+        "predictions": folder / "predictions",
+        "labels": folder / "labels",
+        "num_classes": K,
+        "ignore_index": IGNORE,
+        "boundary_ratio": RATIO,
+        "class_names": None,
+        "out": folder / "out" / "metrics.json",
+        "workers": 1,
+        "against": None,
+        "csv": False,
+        "latex": False,
+    }
+    arguments |= changes
+    scoring.run(**arguments)
+    return json.loads(arguments["out"].read_text())
+
+
+def test_values_are_those_of_the_definitions(folders, maps):
+    """IoU from the pixels, Boundary IoU by the published per-class loop; the mean leaves out class 4 only."""
+    metrics = score(folders)
+    region, boundary = np.zeros((3, K)), np.zeros((3, K))
+    for label, prediction in maps.values():
+        prediction = np.where(label == IGNORE, IGNORE, prediction)
+        width = round(RATIO * np.hypot(*label.shape))
+        boundary += per_class_loop(label, prediction, K, width)
+        for c in range(K):
+            g, p = label == c, prediction == c
+            region[:, c] += (g & p).sum(), g.sum(), p.sum()
+    for name, mean, (both, label, prediction) in (
+        ("iou", "miou", region),
+        ("boundary_iou", "boundary_iou", boundary),
+    ):
+        expected = both[:4] / (label + prediction - both)[:4]
+        assert metrics["per_class"][name][:4] == pytest.approx(expected)
+        assert metrics["per_class"][name][4] is None
+        assert metrics[mean] == pytest.approx(expected.mean())
+        assert expected[3] == 0
+    assert metrics["pixel_accuracy"] == pytest.approx(region[0].sum() / region[1].sum())
+    assert metrics["mean_accuracy"] == pytest.approx((region[0, :3] / region[1, :3]).mean())
+    assert list(metrics["boundary_f"]) == ["3", "5", "9", "12"]
+    assert metrics["per_class"]["boundary_f"]["3"][3:] == [None, None]
+    assert metrics["num_images"] == 4
+    assert metrics["class_names"] == ["0", "1", "2", "3", "4"]
+    assert metrics["settings"]["boundary_ratio"] == RATIO
+
+
+def test_counts_lie_beside_the_metrics_whatever_the_number_of_workers(folders):
+    one = score(folders)
+    assert score(folders, workers=3, out=folders / "other" / "m.json") == one
+    counts, other = (Counts.load(folders / name / "counts.npz") for name in ("out", "other"))
+    assert counts.images == other.images == ("c", "north/a", "north/b", "south/a")
+    np.testing.assert_array_equal(counts.classes, other.classes)
+    np.testing.assert_array_equal(counts.region, other.region)
+
+
+def test_tables(folders, capsys):
+    names = folders / "names.txt"
+    names.write_text("road\nside_walk\nsky & air\ncar\nbus\n")
+    metrics = score(folders, class_names=names, csv=True, latex=True)
+    printed = capsys.readouterr().out.splitlines()
+    first = [f"{100 * metrics['per_class'][key][0]:.2f}" for key in ("iou", "boundary_iou", "accuracy")]
+    assert printed[1].split()[:4] == ["road", *first]
+    assert printed[5].split() == ["bus", *"-" * 7]
+    rows = list(csv.DictReader((folders / "out" / "metrics.csv").open()))
+    assert [row["class"] for row in rows] == ["road", "side_walk", "sky & air", "car", "bus", "mean"]
+    assert float(rows[1]["boundary_iou"]) == metrics["per_class"]["boundary_iou"][1]
+    assert float(rows[5]["boundary_f_9px"]) == metrics["boundary_f"]["9"]
+    assert rows[4]["iou"] == ""
+    latex = (folders / "out" / "metrics.tex").read_text()
+    assert r"side\_walk & " in latex
+    assert r"sky \& air & " in latex
+    assert latex.count(r"\\") == 7
+
+
+def test_categories(folders, capsys):
+    names = folders / "names.txt"
+    names.write_text("road\tflat\nsidewalk\tflat\nsky\tsky\ncar\tvehicle\nbus\tvehicle\n")
+    metrics = score(folders, class_names=names)
+    confusion = Counts.load(folders / "out" / "counts.npz").confusion()
+    flat = confusion[:2, :2].sum()
+    assert metrics["category_iou"]["flat"] == pytest.approx(
+        flat / (confusion[:2].sum() + confusion[:, :2].sum() - flat)
+    )
+    assert metrics["category_miou"] == pytest.approx(np.mean(list(metrics["category_iou"].values())))
+    assert metrics["class_names"][0] == "road"
+    assert "category flat: IoU" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["out/metrics.json", "out/counts.npz", "out"])
+def test_against(folders, given, capsys):
+    score(folders)
+    for name in ("north/a", "c"):
+        (folders / "predictions" / f"{name}.png").write_bytes(
+            (folders / "labels" / f"{name}.png").read_bytes()
+        )
+    better = score(folders, against=folders / given, out=folders / "better" / "metrics.json")
+    before = json.loads((folders / "out" / "metrics.json").read_text())
+    found = better["against"]["metrics"]
+    assert found["miou"]["difference"] == pytest.approx(better["miou"] - before["miou"])
+    assert found["boundary_f_5px"]["difference"] > 0
+    assert 0.9 < found["pixel_accuracy"]["probability_of_improvement"] <= 1
+    assert "probability of improvement" in capsys.readouterr().out
+
+
+def test_against_results_that_cannot_be_compared(folders):
+    score(folders)
+    elsewhere = {"against": folders / "out", "out": folders / "new" / "metrics.json"}
+    with pytest.raises(
+        ValueError, match=r"scored with .*boundary_ratio=0\.02.* this one with .*boundary_ratio=0\.1"
+    ):
+        score(folders, boundary_ratio=0.1, **elsewhere)
+    label = folders / "labels" / "south" / "a.png"
+    changed = np.array(Image.open(label))
+    changed[:5] = 0
+    write(label, changed)
+    with pytest.raises(ValueError, match="another label of south/a"):
+        score(folders, **elsewhere)
+    for kind in ("labels", "predictions"):
+        (folders / kind / "c.png").rename(folders / kind / "d.png")
+    with pytest.raises(ValueError, match="of other images: c is in one of them only"):
+        score(folders, **elsewhere)
+
+
+def test_a_file_too_few_or_too_many(folders):
+    (folders / "labels" / "c.png").rename(folders / "c.png")
+    with pytest.raises(ValueError, match=r"predictions/c\.png: has no label \(1 "):
+        score(folders)
+    (folders / "predictions" / "c.png").unlink()
+    (folders / "predictions" / "north" / "b.png").unlink()
+    with pytest.raises(
+        ValueError, match=r"predictions/north/b\.png: missing \(1 labels without prediction\)"
+    ):
+        score(folders)
+    assert not (folders / "out").exists()
+
+
+def test_names_that_have_nothing_in_common(folders):
+    for path in list((folders / "predictions").rglob("*.png")):
+        path.rename(path.with_name(f"{path.stem}_pred.png"))
+    with pytest.raises(ValueError, match=r"holds c_pred\.png.* holds c\.png.* relative path"):
+        score(folders)
+
+
+@pytest.mark.parametrize("kind", ["predictions", "labels"])
+def test_an_empty_or_missing_folder(folders, kind):
+    (folders / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty: holds no \.png file"):
+        score(folders, **{kind: folders / "empty"})
+    with pytest.raises(ValueError, match="nowhere: no such folder"):
+        score(folders, **{kind: folders / "nowhere"})
+
+
+def as_size(values):
+    return values[:, :-1]
+
+
+def as_class(values):
+    values[3, 3] = 9
+    return values
+
+
+def as_colours(values):
+    return np.stack([values] * 3, axis=2)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("kind", ["predictions", "labels"])
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (as_size, r"139 pixels|x 139"),
+        (as_class, r"holds 9: no class \(0\.\.4\)"),
+        (as_colours, "holds colours"),
+    ],
+)
+def test_a_file_that_cannot_be_scored_is_named(folders, maps, workers, kind, damage, message):
+    label, prediction = maps["north/b"]
+    values = np.where(label == IGNORE, 0, label if kind == "labels" else prediction).astype(np.uint8)
+    write(folders / kind / "north" / "b.png", damage(values))
+    if kind == "predictions":
+        write(folders / "labels" / "north" / "b.png", np.zeros_like(values))
+    with pytest.raises(ValueError, match=message) as raised:
+        score(folders, workers=workers)
+    assert f"{kind}/north/b.png" in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert not (folders / "out").exists()
+
+
+def test_settings_that_make_no_sense(folders):
+    names = folders / "names.txt"
+    names.write_text("road\nsky\n")
+    with pytest.raises(ValueError, match=r"names\.txt: 2 class names for 5 classes"):
+        score(folders, class_names=names)
+    names.write_text("a\tx\nb\tx\nc\nd\ty\ne\ty\n")
+    with pytest.raises(ValueError, match=r"category .* for every class or for none"):
+        score(folders, class_names=names)
+    for ratio in (0, -0.1, 2, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"boundary_ratio .* is not a share of the diagonal"):
+            score(folders, boundary_ratio=ratio)
+    with pytest.raises(ValueError, match="--workers 0"):
+        score(folders, workers=0)
+    with pytest.raises(ValueError, match=r"^ignore_index 2 is also a class"):
+        score(folders, ignore_index=2)
+    with pytest.raises(ValueError, match=r"labels: is a folder; name the file"):
+        score(folders, out=folders / "labels")
+
+
+def test_the_command_needs_no_torch(folders):
+    code = (
+        "import sys\nfrom seglib.cli import main\nmain(sys.argv[1:])\n"
+        "assert not {'torch', 'timm', 'scipy.stats'} & set(sys.modules)"
+    )
+    arguments = (
+        f"score --predictions {folders}/predictions --labels {folders}/labels --num-classes {K}".split()
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--out", f"{folders}/m.json", "--workers", "2"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("class ")
+    assert "score: 4/4" in done.stderr
+    assert (folders / "m.json").exists()
