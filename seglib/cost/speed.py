@@ -1,0 +1,168 @@
+"""How long a model takes for a batch of images, and how much memory.
+
+    seglib speed --method isnet --backbone resnet50 --input 512x1024 --num-classes 19 --device cuda --out FILE
+
+Timed is the model alone: from uint8 images that lie on the device already to logits at their size. Loading
+images, argmax and writing are not included. Weights are random, since values do not change the work. The
+file names the hardware; times of different hardware do not compare.
+
+``latencies_ms``: one batch at a time, waiting for the device after each; ``latency_ms`` is their median and
+quartiles. ``images_per_s``: over the same number of batches, queued without waiting in between, which on a
+GPU hides what Python costs.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from seglib import files, provenance
+from seglib.cell import Backbone
+from seglib.engine.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
+from seglib.models.segmentor import build_segmentor
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def run(
+    *,
+    method: str,
+    method_options: dict[str, Any],
+    backbone: Backbone,
+    input_hw: tuple[int, int],
+    num_classes: int,
+    batch_size: int,
+    device: str,
+    precision: Precision,
+    threads: int,
+    warmup: int,
+    repeats: int,
+    out: Path | None,
+) -> None:
+    """Time ``repeats`` batches after ``warmup`` untimed ones; print the result, and write it to ``out``.
+
+    ``threads``: of the CPU arithmetic. ``float32`` is without TF32; the others are torch's autocast.
+    """
+    if warmup < 1 or repeats < 2:
+        raise ValueError(f"warmup {warmup}, repeats {repeats}: at least 1 and 2 batches are needed")
+    chosen = choose_device(device)
+    set_arithmetic(threads=threads, deterministic=False)
+    segmentor = build_segmentor(
+        method=method,
+        method_options=method_options,
+        backbone=backbone,
+        num_classes=num_classes,
+        load_weights=False,
+    )
+    segmentor = segmentor.to(chosen, memory_format=torch.channels_last).eval()
+    images = torch.randint(256, (batch_size, 3, *input_hw), dtype=torch.uint8)
+    images = images.to(chosen, memory_format=torch.channels_last)
+
+    def forward() -> None:
+        segmentor(images)
+
+    what = f"{batch_size} images of {input_hw[0]}x{input_hw[1]}"
+    with (
+        torch.inference_mode(),
+        _autocast(chosen, precision),
+        explain_out_of_memory(chosen, what, "lower --batch-size or --input"),
+    ):
+        timing = measure(forward, device=chosen, warmup=warmup, repeats=repeats)
+    record = {
+        "schema": 1,
+        "method": method,
+        "method_options": method_options,
+        "backbone": dataclasses.asdict(backbone),
+        "input_hw": list(input_hw),
+        "num_classes": num_classes,
+        "batch_size": batch_size,
+        "device": chosen.type,
+        "precision": precision,
+        "memory_format": "channels_last",
+        "threads": threads,
+        "warmup": warmup,
+        "repeats": repeats,
+        "latency_ms": summarise([1e3 * s for s in timing.latencies_s]),
+        "latencies_ms": [round(1e3 * s, 4) for s in timing.latencies_s],
+        "images_per_s": batch_size * repeats / timing.queued_s,
+        "peak_mem_gib": peak_memory_gib(chosen),
+        "peak_mem_of": "torch's allocations on the GPU" if chosen.type == "cuda" else "the process",
+        **provenance.describe(),
+    }
+    if out is not None:
+        files.write_json(out, record)
+    print(text(record))
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    latencies_s: list[float]
+    """Of single calls, each waited for."""
+    queued_s: float
+    """Of as many calls, waited for once at the end."""
+
+
+def measure(forward: Callable[[], None], *, device: torch.device, warmup: int, repeats: int) -> Timing:
+    """Time ``repeats`` calls of ``forward`` after ``warmup`` ones."""
+    _time(forward, device, warmup)
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)  # of the trials by which cuDNN chose its algorithms
+    latencies_s = [_time(forward, device, 1) for _ in range(repeats)]
+    # A CPU has no queue: running everything again would tell nothing new.
+    queued_s = _time(forward, device, repeats) if device.type == "cuda" else sum(latencies_s)
+    return Timing(latencies_s=latencies_s, queued_s=queued_s)
+
+
+def summarise(values: list[float]) -> dict[str, float]:
+    """Median, quartiles and their distance (``iqr``), least and greatest."""
+    low, median, high = np.percentile(values, [25, 50, 75]).tolist()
+    return {
+        "median": median,
+        "q25": low,
+        "q75": high,
+        "iqr": high - low,
+        "min": min(values),
+        "max": max(values),
+    }
+
+
+def text(record: dict[str, Any]) -> str:
+    """A record as lines for a terminal."""
+    latency = record["latency_ms"]
+    size = "x".join(map(str, record["input_hw"]))
+    hardware = (
+        record["gpu"] if record["device"] == "cuda" else f"{record['cpu']}, {record['threads']} threads"
+    )
+    return "\n".join(
+        [
+            f"{record['method']}, {record['backbone']['model']}: batch {record['batch_size']} of {size}",
+            f"{hardware}, torch {record['versions']['torch']}, {record['precision']}",
+            f"latency {latency['median']:.2f} ms (median of {record['repeats']}; "
+            f"quartiles {latency['q25']:.2f} and {latency['q75']:.2f})",
+            f"throughput {record['images_per_s']:.2f} images/s",
+            f"memory at most {record['peak_mem_gib']:.2f} GiB ({record['peak_mem_of']})",
+        ]
+    )
+
+
+def _time(forward: Callable[[], None], device: torch.device, calls: int) -> float:
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(calls):
+        forward()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
+    return nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))
