@@ -1,0 +1,174 @@
+"""Whether a measurement answers a claim: what differs, and what neither side can tell."""
+
+import math
+import re
+from typing import Any
+
+from seglib.claims.claims import METRICS, Claim, Conditions
+from seglib.claims.measured import Measurement
+
+# How a condition is called when it differs ("claimed vs ours") or is not stated.
+LABELS = {
+    "output_stride": "output stride",
+    "num_classes": "classes",
+    "train_split": "training split",
+    "eval_split": "evaluation split",
+    "crop_hw": "crop",
+    "epochs": "epochs",
+    "iterations": "iterations",
+    "lr": "lr",
+    "batch_size": "batch size",
+    "pretraining": "pretraining",
+    "test_mode": "test mode",
+    "test_crop_hw": "test window",
+    "test_scales": "test scales",
+    "test_flip": "test flip",
+    "test_size": "test size",
+    "input_hw": "input size",
+}
+NEEDED = ("num_classes", "eval_split", "test_scales", "test_flip", "input_hw")
+"""Without these, where the metric depends on them, nothing is compared; any other unknown one is a caveat."""
+
+
+def compared(claim: Claim) -> tuple[str, ...]:
+    """The conditions that the claim's metric depends on."""
+    if not METRICS[claim.metric].deterministic:
+        return tuple(name for name in LABELS if name != "input_hw")
+    return (
+        ("output_stride", "num_classes", "input_hw")
+        if claim.metric == "gmacs"
+        else ("output_stride", "num_classes")
+    )
+
+
+def family(backbone: str) -> str:
+    """The name without what tells variants of a ResNet apart: these differ in protocol, not in kind."""
+    match = re.match(r"resne(?:t|st)\d+", backbone)
+    return match[0] if match else backbone
+
+
+def open_questions(claim: Claim) -> list[str]:
+    """Why nothing could ever be compared with this claim: what its source leaves open."""
+    missing = [
+        LABELS[name] for name in compared(claim) if name in NEEDED and getattr(claim.conditions, name) is None
+    ]
+    if claim.backbone is None:
+        missing.insert(0, "backbone")
+    questions = [f"not stated by the source: {', '.join(missing)}"] if missing else []
+    if claim.bound:
+        questions.append(f"the source gives a bound only: {claim.bound} {claim.value} {claim.unit}")
+    if claim.unit_in_ours is None:
+        questions.append(
+            f"the source does not say whether its {claim.unit} count a multiply-add once or twice"
+        )
+    return questions
+
+
+def obstacles(claim: Claim, ours: Measurement) -> list[str]:
+    """Everything that keeps the measurement from judging the claim; empty: it may."""
+    found = open_questions(claim)
+    flags = {
+        "fitted to this number": ours.fitted,
+        "embedded data": ours.embedded_data,
+        "subset of the images": ours.subset,
+        "quick recipe": ours.quick_recipe,
+    }
+    found += [text for text, is_set in flags.items() if is_set]
+    if claim.backbone and claim.backbone != ours.backbone:
+        found.append(f"backbone {claim.backbone} vs {ours.backbone}")
+    found += differences(claim.conditions, ours.conditions, compared(claim))
+    if unrecorded := [LABELS[name] for name in _unrecorded(claim, ours) if name in NEEDED]:
+        found.append(f"not recorded in our runs: {', '.join(unrecorded)}")
+    return found
+
+
+def caveats(claim: Claim, ours: Measurement) -> tuple[str, ...]:
+    """What a reader should know beside a verdict: conditions left open, method options, failed seeds."""
+    theirs, found = claim.conditions, []
+    unstated = [
+        LABELS[name] for name in compared(claim) if _matters(name, theirs) and getattr(theirs, name) is None
+    ]
+    if theirs.test_scales == ():
+        unstated.append("which test scales")
+    if unstated:
+        found.append(f"not stated by the source: {', '.join(unstated)}")
+    if unrecorded := [LABELS[name] for name in _unrecorded(claim, ours) if name not in NEEDED]:
+        found.append(f"not recorded in our runs: {', '.join(unrecorded)}")
+    if claim.unit_in_ours is None:
+        found += [
+            f"ours: {value:.1f} GMACs, {2 * value:.1f} GFLOPs at 2 per MAC" for value in ours.values.values()
+        ]
+    if ours.options:
+        found.append(f"method options: {', '.join(ours.options)}")
+    found += [f"seed {seed} failed: {reason}" for seed, reason in sorted(ours.failures.items())]
+    return tuple(found)
+
+
+def differences(theirs: Conditions, ours: Conditions, names: tuple[str, ...]) -> list[str]:
+    """Conditions that both sides know and that differ, as ``ms+flip vs ss``, ``182 vs 171 classes``."""
+    found = []
+    for name in names:
+        a, b = getattr(theirs, name), getattr(ours, name)
+        if a is None or b is None or _equal(name, a, b):
+            continue
+        if name == "test_scales":
+            names_differ = _test(theirs) != _test(ours)
+            found.append(
+                f"{_test(theirs)} vs {_test(ours)}"
+                if names_differ
+                else f"test scales {_text(a)} vs {_text(b)}"
+            )
+        elif name == "test_flip":
+            if (phrase := f"{_test(theirs)} vs {_test(ours)}") not in found:
+                found.append(phrase)
+        elif name == "num_classes":
+            found.append(f"{a} vs {b} classes")
+        else:
+            found.append(f"{LABELS[name]} {_text(a)} vs {_text(b)}")
+    return found
+
+
+def _unrecorded(claim: Claim, ours: Measurement) -> list[str]:
+    """Conditions that the source states and our side does not know."""
+    return [
+        name
+        for name in compared(claim)
+        if getattr(claim.conditions, name) is not None
+        and getattr(ours.conditions, name) is None
+        and (name != "test_crop_hw" or ours.conditions.test_mode == "slide")
+    ]
+
+
+def _matters(name: str, conditions: Conditions) -> bool:
+    """Whether a condition that is not stated leaves something open."""
+    if name == "epochs":
+        return conditions.iterations is None
+    if name == "iterations":
+        return False
+    return name != "test_crop_hw" or conditions.test_mode == "slide"
+
+
+def _equal(name: str, a: Any, b: Any) -> bool:
+    if name in ("epochs", "iterations"):
+        # An epoch may or may not count the last, smaller batch.
+        return math.isclose(a, b, rel_tol=0.01)
+    if name == "lr":
+        return math.isclose(a, b)
+    if name == "test_scales":
+        several = len(a) != 1 and len(b) != 1
+        return several if () in (a, b) else sorted(a) == sorted(b)
+    return a == b
+
+
+def _test(conditions: Conditions) -> str:
+    name = "ss" if conditions.test_scales == (1.0,) else "ms"
+    return f"{name}+flip" if conditions.test_flip else name
+
+
+def _text(value: Any) -> str:
+    if value == ():
+        return "several"
+    if isinstance(value, tuple):
+        separator = "x" if all(isinstance(part, int) for part in value) else " "
+        return separator.join(f"{part:g}" for part in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

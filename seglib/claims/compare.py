@@ -1,0 +1,94 @@
+"""All cells of a configuration side by side: ``results/summary.csv``, one row per cell and test.
+
+    seglib compare --config config/default.yaml --out results
+
+Fractions are 0 to 1, times in seconds; what is not known is empty. A cell that failed or never ran
+has a row too: its ``status`` and ``reason`` say so.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seglib import config as configuration
+from seglib.config import Plan
+from seglib.files import atomic_path
+from seglib.reporting.collect import Record, Test, collect, read_manifest
+
+COLUMNS = (
+    "dataset",
+    "split",
+    "protocol",
+    "method",
+    "variant",
+    "backbone",
+    "recipe",
+    "seed",
+    "miou",
+    "boundary_iou",
+    "pixel_accuracy",
+    "params",
+    "gmacs",
+    "train_time_s",
+    "train_images",
+    "commit",
+    "cell",
+    "status",
+    "reason",
+)
+"""``train_images``: of the split ``train``. ``gmacs``: of one image of the training crop's size."""
+
+
+def run(*, config: dict[str, Any], out: Path) -> None:
+    """Write ``summary.csv`` into the results folder ``out``, from what lies there."""
+    plan = configuration.load(config)
+    records = collect(plan, out)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summary_rows(plan, records))
+    with atomic_path(out / "summary.csv") as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+
+
+def summary_rows(plan: Plan, records: tuple[Record, ...]) -> Iterator[dict[str, str]]:
+    """In the order of the plan; every value as it is written."""
+    manifests = {name: read_manifest(plan, name) for name in {record.cell.dataset for record in records}}
+    for record in records:
+        manifest = manifests[record.cell.dataset]
+        train_images = None if manifest is None else len(manifest["splits"]["train"])
+        for test in record.tests:
+            row = _row(record, test) | {"train_images": train_images}
+            yield {name: _spell(value) for name, value in row.items()}
+
+
+def _row(record: Record, test: Test) -> dict[str, Any]:
+    cell, evaluation = record.cell, test.evaluation
+    metrics, cost, provenance = test.metrics or {}, record.cost or {}, record.provenance or {}
+    done = test.metrics is not None
+    return {
+        "dataset": cell.dataset,
+        "split": evaluation.split,
+        "protocol": evaluation.protocol_name,
+        "method": cell.method,
+        "variant": cell.variant,
+        "backbone": cell.backbone_name,
+        "recipe": cell.recipe_name,
+        "seed": cell.seed,
+        **{name: metrics.get(name) for name in ("miou", "boundary_iou", "pixel_accuracy")},
+        "params": cost.get("params"),
+        "gmacs": cost.get("gmacs"),
+        "train_time_s": provenance.get("time_s"),
+        "commit": provenance.get("commit"),
+        "cell": cell.id,
+        "status": "done" if done else record.status,
+        "reason": None if done else record.reason,
+    }
+
+
+def _spell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}" if isinstance(value, float) else str(value)

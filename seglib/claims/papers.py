@@ -1,0 +1,51 @@
+"""Paper cards: what a paper is, what it claims in words, and what is known of its recipe.
+
+One TOML file per paper beside the claims; the file's name is the ``paper`` of its rows. What could
+not be verified stays empty.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from seglib import typed
+from seglib.claims.reading import DATA, ELSEWHERE
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    title: str
+    authors: tuple[str, ...] = ()
+    year: int | None = None
+    venue: str | None = None
+    arxiv: str | None = None
+    code: str | None = None
+    claims: tuple[str, ...] = ()
+    """What it claims, in our words."""
+    known: tuple[str, ...] = ()
+    """What is known of its recipe and numbers, and from where."""
+    unknown: tuple[str, ...] = ()
+    """What no source available to us says; such a choice is ours."""
+    relative: tuple[tuple[str, str], ...] = ()
+    """(method, baseline) pairs whose differences are derived as relative claims."""
+
+
+def load_papers(paths: Iterable[Path] = (DATA,)) -> dict[str, Paper]:
+    """The cards of the given folders (and of the folders of given CSV files), by paper.
+
+    Raises ``ValueError`` naming the file for a card that is not valid, or given twice.
+    """
+    folders = dict.fromkeys(path if path.is_dir() else path.parent for path in map(Path, paths))
+    papers: dict[str, Paper] = {}
+    for file in (file for folder in folders for file in sorted(folder.glob("*.toml"))):
+        if file.name == ELSEWHERE:
+            continue
+        if file.stem in papers:
+            raise ValueError(f"{file}: there is another card of the paper {file.stem!r}")
+        try:
+            values = tomllib.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file}: not valid TOML: {error}") from None
+        papers[file.stem] = typed.parse(Paper, values, str(file))
+    return papers

@@ -1,0 +1,258 @@
+"""Measured against reported: the rules, and nothing else. ``docs/claims.md`` states them in words."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Literal
+
+from seglib import registry
+from seglib.claims.claims import METRICS, Claim
+from seglib.claims.comparable import caveats, compared, differences, family, obstacles, open_questions
+from seglib.claims.measured import Measurement
+from seglib.claims.relative import RelativeClaim
+from seglib.metrics import statistics
+from seglib.metrics.statistics import Comparison, Interval
+
+Verdict = Literal[
+    "reproduced", "higher", "lower", "inconclusive", "single run", "not comparable", "failed", "not run"
+]
+MIN_SEEDS = 3
+IntervalOf = Callable[[Sequence[float]], Interval]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How near a measurement must be to a reported value to reproduce it."""
+
+    points: float = 0.5
+    """Of percentages and of differences between them."""
+    share: float = 0.01
+    """Of counts: parameters and giga-MACs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """A verdict with what it rests on. Numbers are in the unit of the claim."""
+
+    claim: Claim | RelativeClaim
+    verdict: Verdict
+    reason: str
+    """One line: why this verdict and not another."""
+    measurement: Measurement | None = None
+    """What was compared, or came nearest to being comparable."""
+    baseline: Measurement | None = None
+    """The second measurement of a relative claim."""
+    measured: float | None = None
+    """Mean over the seeds; of a relative claim, of the differences between equal seeds."""
+    difference: float | None = None
+    """Measured minus reported; ``None`` where the two may not be compared."""
+    interval: tuple[float, float] | None = None
+    seeds: int = 0
+    images: Comparison | None = None
+    """For relative claims: the paired bootstrap over images. It holds for these trainings only."""
+    caveats: tuple[str, ...] = ()
+    command: str | None = None
+    """What would run it, for ``not run``; ``None``: no configuration at hand does."""
+    gpu_hours: float | None = None
+
+
+def judge(
+    claims: Iterable[Claim],
+    measurements: Sequence[Measurement],
+    *,
+    tolerance: Tolerance = Tolerance(),
+    t_interval: IntervalOf = statistics.t_interval,
+) -> list[Judgement]:
+    """One judgement per claim, in their order.
+
+    Raises ``ValueError`` for a measured value that is not finite, and for a deterministic metric with
+    several values.
+    """
+    return [_judge(claim, measurements, tolerance, t_interval) for claim in claims]
+
+
+def judge_relative(
+    claims: Iterable[RelativeClaim],
+    measurements: Sequence[Measurement],
+    *,
+    paired: Callable[[Measurement, Measurement], Comparison],
+    tolerance: Tolerance = Tolerance(),
+    t_interval: IntervalOf = statistics.t_interval,
+) -> list[Judgement]:
+    """One judgement per relative claim, by the differences between equal seeds.
+
+    ``paired`` compares two measurements over images; it is called only for pairs that may be compared,
+    and shown beside the verdict, which it cannot give: it knows nothing of other trainings.
+    """
+    return [_judge_relative(claim, measurements, paired, tolerance, t_interval) for claim in claims]
+
+
+def place(low: Decimal, high: Decimal, *, reported: Decimal, tolerance: Decimal) -> Verdict:
+    """Where the interval [low, high] lies. Edges belong to the tolerance: touching it is not outside it."""
+    if reported - tolerance <= low and high <= reported + tolerance:
+        return "reproduced"
+    if low > reported + tolerance:
+        return "higher"
+    if high < reported - tolerance:
+        return "lower"
+    return "inconclusive"
+
+
+def _judge(
+    claim: Claim, measurements: Sequence[Measurement], tolerance: Tolerance, t_interval: IntervalOf
+) -> Judgement:
+    ours, hindered = _nearest(claim, measurements)
+    if (settled := _settle(claim, ours, hindered)) is not None:
+        return settled
+    mean = _mean(claim, ours)
+    found = Judgement(
+        claim=claim,
+        verdict="single run",
+        reason=_too_few(len(ours.values)),
+        measurement=ours,
+        measured=float(mean),
+        difference=float(mean - claim.value),
+        seeds=len(ours.values),
+        caveats=caveats(claim, ours),
+    )
+    if METRICS[claim.metric].deterministic:
+        return _placed(found, mean, mean, claim.value * _decimal(tolerance.share))
+    if found.seeds < MIN_SEEDS:
+        return found
+    interval = t_interval(list(ours.values.values()))
+    return _placed(
+        found, claim.in_unit(interval.low), claim.in_unit(interval.high), _decimal(tolerance.points)
+    )
+
+
+def _judge_relative(
+    claim: RelativeClaim,
+    measurements: Sequence[Measurement],
+    paired: Callable[[Measurement, Measurement], Comparison],
+    tolerance: Tolerance,
+    t_interval: IntervalOf,
+) -> Judgement:
+    sides = []
+    for side in (claim.of, claim.over):
+        ours, hindered = _nearest(side, measurements)
+        if (settled := _settle(side, ours, hindered)) is not None:
+            reason = f"{side.method}: {settled.reason}"
+            return dataclasses.replace(settled, claim=claim, reason=reason, measured=None)
+        sides.append(ours)
+    of, over = sides
+    differ = differences(of.conditions, over.conditions, compared(claim.of))
+    shared = [of.values[seed] - over.values[seed] for seed in sorted(of.values.keys() & over.values.keys())]
+    found = Judgement(
+        claim=claim, verdict="not comparable", reason="", measurement=of, baseline=over, seeds=len(shared)
+    )
+    if differ or not shared:
+        reason = "; ".join(differ) or "no seed in common"
+        return dataclasses.replace(found, reason=f"between our two runs: {reason}")
+    mean = sum(map(claim.of.in_unit, shared), Decimal(0)) / len(shared)
+    found = dataclasses.replace(
+        found,
+        verdict="single run",
+        reason=_too_few(len(shared)),
+        measured=float(mean),
+        difference=float(mean - claim.value),
+        images=paired(of, over),
+        caveats=tuple(dict.fromkeys(caveats(claim.of, of) + caveats(claim.over, over))),
+    )
+    if len(shared) < MIN_SEEDS:
+        return found
+    interval = t_interval(shared)
+    low, high = claim.of.in_unit(interval.low), claim.of.in_unit(interval.high)
+    return _placed(found, low, high, _decimal(tolerance.points))
+
+
+def _nearest(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Measurement | None, list[str]]:
+    """The measurement of the claimed model with the fewest obstacles, then the most seeds."""
+    candidates = [
+        (obstacles(claim, ours), ours)
+        for ours in measurements
+        if (ours.dataset, ours.method, ours.variant, ours.metric)
+        == (claim.dataset, claim.method, claim.variant, claim.metric)
+        and (claim.backbone is None or family(claim.backbone) == family(ours.backbone))
+    ]
+    if not candidates:
+        return None, []
+    hindered, ours = min(candidates, key=lambda candidate: (len(candidate[0]), -len(candidate[1].values)))
+    return ours, hindered
+
+
+def _settle(claim: Claim, ours: Measurement | None, hindered: list[str]) -> Judgement | None:
+    """The verdict where there is nothing to compare, or no right to; ``None``: compare."""
+    if ours is None:
+        for name, known, what in (
+            (claim.method, registry.METHODS, "method"),
+            (claim.dataset, registry.DATASETS, "data set"),
+        ):
+            if name not in known:
+                return Judgement(
+                    claim=claim, verdict="not run", reason=f"seglib does not have the {what} {name}"
+                )
+        reason = "; ".join(["no run of this model in this configuration", *open_questions(claim)])
+        return Judgement(claim=claim, verdict="not run", reason=reason)
+    if not ours.values:
+        if hindered:
+            reason = f"the planned runs would not be comparable: {'; '.join(hindered)}"
+            return Judgement(claim=claim, verdict="not run", reason=reason, measurement=ours)
+        if ours.failures:
+            seed, reason = min(ours.failures.items())
+            return Judgement(claim=claim, verdict="failed", reason=f"seed {seed}: {reason}", measurement=ours)
+        return Judgement(
+            claim=claim,
+            verdict="not run",
+            reason="planned, not run yet",
+            measurement=ours,
+            command=ours.command,
+            gpu_hours=ours.gpu_hours,
+        )
+    if hindered:
+        return Judgement(
+            claim=claim,
+            verdict="not comparable",
+            reason="; ".join(hindered),
+            measurement=ours,
+            measured=None if claim.unit_in_ours is None else float(_mean(claim, ours)),
+            seeds=len(ours.values),
+            caveats=caveats(claim, ours),
+        )
+    return None
+
+
+def _placed(found: Judgement, low: Decimal, high: Decimal, margin: Decimal) -> Judgement:
+    reported = found.claim.value
+    verdict = place(low, high, reported=reported, tolerance=margin)
+    where = {
+        "reproduced": "lies within",
+        "higher": "lies above",
+        "lower": "lies below",
+        "inconclusive": "straddles an edge of",
+    }[verdict]
+    ours = _short(low) if low == high else f"{_short(low)} to {_short(high)}"
+    reason = f"{ours} {where} {reported} ± {_short(margin)}"
+    return dataclasses.replace(found, verdict=verdict, reason=reason, interval=(float(low), float(high)))
+
+
+def _mean(claim: Claim, ours: Measurement) -> Decimal:
+    for seed, value in ours.values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"{ours.name}: {ours.metric} of seed {seed} is {value}")
+    if METRICS[claim.metric].deterministic and len(set(ours.values.values())) > 1:
+        raise ValueError(f"{ours.name}: {ours.metric} has several values: {sorted(ours.values.values())}")
+    return sum(map(claim.in_unit, ours.values.values()), Decimal(0)) / len(ours.values)
+
+
+def _short(number: Decimal) -> str:
+    return f"{number:.3f}".rstrip("0").rstrip(".")
+
+
+def _too_few(seeds: int) -> str:
+    return f"{seeds} of the {MIN_SEEDS} seeds that a verdict needs"
+
+
+def _decimal(number: float) -> Decimal:
+    return Decimal(repr(number))

@@ -1,0 +1,63 @@
+import pytest
+
+from seglib.cell import Backbone, Cell, Protocol, Recipe
+from seglib.claims.measured import conditions_of, cost_conditions_of
+
+
+def cell(**recipe):
+    recipe = Recipe(**{"batch_size": 16, "crop_hw": (512, 1024), "lr": 0.01, **recipe})
+    backbone = Backbone(model="resnet50c", output_stride=8, weights="imagenet")
+    return Cell(
+        dataset="ade20k",
+        method="isnet",
+        backbone_name="r50",
+        backbone=backbone,
+        recipe_name="author",
+        recipe=recipe,
+        seed=0,
+    )
+
+
+def conditions(trained=None, **protocol):
+    return conditions_of(
+        trained or cell(epochs=130),
+        split="val",
+        protocol=Protocol(**protocol),
+        num_classes=150,
+        train_images=20_210,
+    )
+
+
+def test_a_cell_states_every_condition_of_a_quality():
+    found = conditions(mode="slide", crop_hw=(512, 512), stride_hw=(341, 341), scales=(0.5, 1.0), flip=True)
+    unknown = [name for name, value in vars(found).items() if value is None]
+    assert unknown == ["input_hw"]
+    assert (found.test_mode, found.test_crop_hw, found.test_scales, found.test_flip) == (
+        "slide",
+        (512, 512),
+        (0.5, 1.0),
+        True,
+    )
+
+
+def test_length_is_known_in_epochs_and_in_iterations():
+    by_epochs, by_iterations = conditions(), conditions(cell(iterations=164_190))
+    assert (by_epochs.epochs, by_epochs.iterations) == (130, 164_190)
+    assert by_iterations.iterations == 164_190
+    assert by_iterations.epochs == pytest.approx(130, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "stride"),
+    [
+        ("resnet50", None, 32),
+        ("resnet50", 16, 16),
+        ("hrnet_w48", None, 4),
+        ("vit_large_patch16_384", None, 16),
+        ("swin_tiny_patch4_window7_224", None, 32),
+    ],
+)
+def test_output_stride_is_the_one_a_paper_names(model, asked, stride):
+    backbone = Backbone(model=model, output_stride=asked)
+    found = cost_conditions_of(backbone, num_classes=19, input_hw=(512, 1024))
+    assert (found.output_stride, found.num_classes, found.input_hw) == (stride, 19, (512, 1024))
