@@ -1,0 +1,143 @@
+"""Variants beside their unchanged parents, with two intervals that answer two questions.
+
+Over seeds: would the difference be there in other trainings? Over images: would it be there on other
+images, given these trainings?
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seglib.metrics import scores, statistics
+from seglib.metrics.counts import Counts
+from seglib.metrics.statistics import Comparison
+from seglib.reporting import aggregate, tables
+from seglib.reporting.aggregate import Block, Estimate, Group
+from seglib.reporting.collect import Test
+from seglib.reporting.tables import UNKNOWN, Column, Entry, Table
+
+METRICS = {"miou": "mIoU", "boundary_iou": "Boundary IoU"}
+ROWS_OF_IOU = 8
+"""Of ``counts.ROWS``: all but the matched contour pixels."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A variant and its parent, over the seeds that both have."""
+
+    parent: Group
+    variant: Group
+    over_seeds: dict[str, Estimate | None]
+    """Metric -> difference, variant minus parent."""
+    over_images: dict[str, Comparison]
+    """The same by paired bootstrap; empty where the counts of both are not at hand."""
+
+
+def pairs(block: Block) -> tuple[Pair, ...]:
+    """Every measured variant whose parent is measured too."""
+    parents = {
+        group.cell.parent_id.rpartition("/")[0]: group for group in block.groups if not group.cell.variant
+    }
+    found = []
+    for group in block.measured:
+        parent = parents.get(group.cell.parent_id.rpartition("/")[0])
+        if group.cell.variant and parent is not None and (shared := _shared_tests(group, parent)):
+            over_seeds = {
+                metric: aggregate.estimate(
+                    ours.metrics[metric] - theirs.metrics[metric]
+                    for ours, theirs in shared
+                    if None not in (ours.metrics[metric], theirs.metrics[metric])
+                )
+                for metric in METRICS
+            }
+            found.append(Pair(parent, group, over_seeds, _over_images(shared)))
+    return tuple(found)
+
+
+def table(block: Block, found: Sequence[Pair]) -> Table:
+    columns = (
+        Column(name="method", title="Method"),
+        Column(name="variant", title="Variant"),
+        Column(name="backbone", title="Backbone"),
+        Column(name="recipe", title="Recipe"),
+        Column(name="miou_parent", title="Parent mIoU, %", number=True, interval=True),
+        Column(name="miou", title="Variant mIoU, %", number=True, interval=True),
+        *(
+            column
+            for metric, title in METRICS.items()
+            for column in (
+                Column(
+                    name=f"{metric}_difference",
+                    title=f"Δ {title}, points",
+                    number=True,
+                    interval=True,
+                ),
+                Column(name=f"{metric}_difference_low", title="over images, from", number=True),
+                Column(name=f"{metric}_difference_high", title="to", number=True),
+                Column(name=f"{metric}_improvement", title="P(better)", number=True),
+            )
+        ),
+    )
+    rows = []
+    for pair in found:
+        cell = pair.variant.cell
+        row = [tables.text(t) for t in (cell.method, cell.variant, cell.backbone_name, cell.recipe_name)]
+        row += [tables.measured(group.estimate("miou")) for group in (pair.parent, pair.variant)]
+        for metric in METRICS:
+            row += [_difference(pair.over_seeds[metric]), *_images(pair.over_images.get(metric))]
+        rows.append(tuple(row))
+    caption = f"Ablations: {block.dataset} {block.evaluation.split}, {block.evaluation.protocol_name}"
+    return Table(name=f"ablations.{block.name}", caption=caption, columns=tuple(columns), rows=tuple(rows))
+
+
+def _shared_tests(variant: Group, parent: Group) -> list[tuple[Test, Test]]:
+    ours, theirs = ({r.cell.seed: test for r, test in group.measured} for group in (variant, parent))
+    return [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+
+
+def _over_images(shared: Sequence[tuple[Test, Test]]) -> dict[str, Comparison]:
+    if not all(test.counts_file.is_file() for pair in shared for test in pair):
+        return {}
+    ours, theirs = ([Counts.load(test.counts_file) for test in side] for side in zip(*shared, strict=True))
+    images = ours[0].images
+    if any(counts.images != images for counts in (*ours, *theirs)):
+        return {}
+    stacked = (np.stack([c.per_image()[:, :ROWS_OF_IOU] for c in side], axis=1) for side in (ours, theirs))
+    return statistics.paired_bootstrap(*stacked, _mean_over_seeds)
+
+
+def _mean_over_seeds(sums: np.ndarray) -> dict[str, np.ndarray]:
+    """``sums`` (X, seeds, S, K) to (X,) per metric."""
+    means = scores.means(sums, ())
+    return {metric: means[metric].mean(axis=-1) for metric in METRICS}
+
+
+def _difference(estimate: Estimate | None) -> Entry:
+    if estimate is None:
+        return Entry(text=UNKNOWN)
+    note = "1 run" if estimate.half_width is None else f"±{100 * estimate.half_width:.2f}"
+    text = points(estimate.mean)
+    return Entry(text=text, value=estimate.mean, note=note, half_width=estimate.half_width)
+
+
+def _images(comparison: Comparison | None) -> tuple[Entry, Entry, Entry]:
+    """Both ends of the interval over images, and the probability that the variant is better."""
+    if comparison is None:
+        return (Entry(text=UNKNOWN),) * 3
+    return (
+        tables.number(comparison.low, points),
+        tables.number(comparison.high, points),
+        tables.number(comparison.probability_of_improvement, probability),
+    )
+
+
+def probability(share: float) -> str:
+    """Draws of a bootstrap never make anything certain."""
+    return "<0.01" if share < 0.005 else ">0.99" if share > 0.995 else f"{share:.2f}"
+
+
+def points(fraction: float) -> str:
+    """A difference of fractions in points, with its sign."""
+    text = f"{100 * fraction:+.2f}".replace("-", "−")
+    return "0.00" if text in ("+0.00", "−0.00") else text

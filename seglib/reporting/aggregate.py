@@ -1,0 +1,125 @@
+"""Cells that differ only in their seed, taken together, per test.
+
+A spread is stated only where there are seeds to show it: one training has a value and no interval.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from seglib.cell import Cell
+from seglib.config import Evaluation
+from seglib.metrics import statistics
+from seglib.reporting.collect import Record, Test, method_label
+
+METRICS = ("miou", "boundary_iou", "pixel_accuracy")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Mean over ``n`` trainings and half the width of its 95 % t-interval (``None`` for one training)."""
+
+    mean: float
+    half_width: float | None
+    n: int
+
+    @property
+    def low(self) -> float:
+        return self.mean - (self.half_width or 0.0)
+
+    @property
+    def high(self) -> float:
+        return self.mean + (self.half_width or 0.0)
+
+
+@dataclass(frozen=True)
+class Group:
+    """All seeds of one combination under one test; ``records`` also holds those that are not done."""
+
+    evaluation: Evaluation
+    records: tuple[Record, ...]
+
+    @property
+    def cell(self) -> Cell:
+        """Any of the cells: they differ in the seed only."""
+        return self.records[0].cell
+
+    @property
+    def measured(self) -> tuple[tuple[Record, Test], ...]:
+        """The trainings that were tested, with that test."""
+        return tuple(
+            (record, test)
+            for record in self.records
+            for test in record.tests
+            if test.evaluation == self.evaluation and test.metrics is not None
+        )
+
+    def estimate(self, metric: str) -> Estimate | None:
+        """``None`` when no training has a value."""
+        return estimate(test.metrics[metric] for _, test in self.measured)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Groups whose numbers may be compared: one data set, split and protocol."""
+
+    dataset: str
+    evaluation: Evaluation
+    groups: tuple[Group, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset}.{self.evaluation.name}"
+
+    @property
+    def measured(self) -> tuple[Group, ...]:
+        return tuple(group for group in self.groups if group.measured)
+
+    def label(self, group: Group) -> str:
+        """Tells a group from the others of the block: its method, and what is not the same for all."""
+        parts = [method_label(group.cell)]
+        for name in ("backbone_name", "recipe_name"):
+            if len({getattr(other.cell, name) for other in self.groups}) > 1:
+                parts.append(getattr(group.cell, name))
+        return ", ".join(parts)
+
+    def best(self, metric: str) -> Group | None:
+        """The group whose interval lies above all others' intervals; ``None`` when there is no such group.
+
+        A rival with a single training has no interval, so nothing can be shown to beat it.
+        """
+        estimates = {id(group): group.estimate(metric) for group in self.measured}
+        if len(estimates) < 2 or any(e is None or e.half_width is None for e in estimates.values()):
+            return None
+        first = max(self.measured, key=lambda group: estimates[id(group)].mean)
+        highest_rival = max(estimates[id(group)].high for group in self.measured if group is not first)
+        return first if estimates[id(first)].low > highest_rival else None
+
+
+def estimate(values: Iterable[float | None]) -> Estimate | None:
+    """The mean of the defined values, with a t-interval where there are at least two."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean = sum(known) / len(known)
+    if len(known) == 1:
+        return Estimate(mean, None, 1)
+    interval = statistics.t_interval(known)
+    return Estimate(mean, (interval.high - interval.low) / 2, len(known))
+
+
+def blocks(records: Sequence[Record]) -> tuple[Block, ...]:
+    """Every test of every combination, in the order of the plan."""
+    grouped: dict[tuple, dict[str, list[Record]]] = {}
+    for record in records:
+        for test in record.tests:
+            combination = record.cell.id.rpartition("/")[0]
+            block = grouped.setdefault((record.cell.dataset, test.evaluation), {})
+            block.setdefault(combination, []).append(record)
+    return tuple(
+        Block(
+            dataset,
+            evaluation,
+            tuple(Group(evaluation, tuple(members)) for members in combinations.values()),
+        )
+        for (dataset, evaluation), combinations in grouped.items()
+    )

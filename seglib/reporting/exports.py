@@ -1,0 +1,97 @@
+"""The report without the page: results.json for programs, README.md for a repository's front."""
+
+import dataclasses
+from collections import Counter
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from seglib import __version__
+from seglib.config import Plan
+from seglib.reporting import notices, tables
+from seglib.reporting.aggregate import METRICS, Block, Group
+from seglib.reporting.collect import Record
+from seglib.reporting.summaries import STATUS_WORDS, page_name
+from seglib.reporting.tables import Table
+
+
+def machine_readable(plan: Plan, records: Sequence[Record], blocks: Sequence[Block]) -> dict[str, Any]:
+    """Every cell with its metrics, cost and provenance, and every combination over its seeds."""
+    return {
+        "schema": 1,
+        "seglib": __version__,
+        "title": plan.config.title,
+        "machinery_check": notices.machinery(records) or None,
+        "warnings": notices.warnings(plan, records),
+        "counts": {status: sum(r.status == status for r in records) for status in STATUS_WORDS},
+        "cells": [_cell(record) for record in records],
+        "combinations": [_combination(block, group) for block in blocks for group in block.groups],
+    }
+
+
+def summary(
+    plan: Plan,
+    records: Sequence[Record],
+    blocks: Sequence[Block],
+    shown: dict[str, Table],
+    drawn: Collection[str],
+) -> str:
+    """Markdown: how much is done, what failed and why, and the results of every block.
+
+    ``drawn``: names of the figures that there are.
+    """
+    counts = Counter(record.status for record in records)
+    lines = [f"# {tables.markdown(plan.config.title)}", ""]
+    lines += [
+        f"{counts['done']} of {len(records)} cells done. The whole report: [index.html](index.html).",
+        "",
+    ]
+    for notice in filter(None, [notices.machinery(records), *notices.warnings(plan, records)]):
+        lines += [f"> {tables.markdown(notice)}", ""]
+    troubled = [record for record in records if record.status in ("failed", "unfinished")]
+    if troubled:
+        lines += ["## Not done", ""]
+        for record in troubled:
+            reason = tables.markdown(record.reason)
+            lines.append(f"- [{record.cell.id}](cells/{page_name(record.cell)}), {record.status}: {reason}")
+        lines.append("")
+    for block in blocks:
+        table = shown[f"results.{block.name}"]
+        lines += [f"## {tables.markdown(table.caption)}", "", tables.to_markdown(table)]
+        if (figure := f"accuracy-gmacs.{block.name}") in drawn:
+            lines += [f"![mIoU against multiply-adds](figures/{figure}.svg)", ""]
+    lines.append("± is half the width of the 95 % t-interval over seeds; one run has none.")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.cell.id,
+        "status": record.status,
+        "reason": record.reason,
+        "page": f"cells/{page_name(record.cell)}",
+        "cell": dataclasses.asdict(record.cell),
+        "tests": {
+            test.evaluation.name: {
+                "split": test.evaluation.split,
+                "protocol": dataclasses.asdict(test.evaluation.protocol),
+                "metrics": test.metrics,
+            }
+            for test in record.tests
+        },
+        "cost": record.cost,
+        "provenance": record.provenance,
+    }
+
+
+def _combination(block: Block, group: Group) -> dict[str, Any]:
+    estimates = {name: group.estimate(name) for name in METRICS}
+    return {
+        "dataset": block.dataset,
+        "test": block.evaluation.name,
+        "method": group.cell.method,
+        "variant": group.cell.variant,
+        "backbone": group.cell.backbone_name,
+        "recipe": group.cell.recipe_name,
+        "seeds": [record.cell.seed for record, _ in group.measured],
+        **{name: value and dataclasses.asdict(value) for name, value in estimates.items()},
+    }

@@ -1,0 +1,263 @@
+"""The report: index.html, a page per cell, tables, figures, README.md and results.json.
+
+    seglib report --config config/default.yaml --results results --out reports [--partial]
+
+Reads result files only, so that any number on a page can be followed to its file. ``cells/`` and
+``datasets/`` are replaced as wholes; ``index.html`` is written last: where it lies, the rest is complete.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from seglib import __version__, files, signatures
+from seglib import config as configuration
+from seglib.config import Plan
+from seglib.reporting import (
+    ablations,
+    aggregate,
+    datasheets,
+    details,
+    exports,
+    figures,
+    notices,
+    summaries,
+    tables,
+)
+from seglib.reporting.aggregate import Block
+from seglib.reporting.collect import Record, collect, describe_protocol, method_label, read_manifest
+from seglib.reporting.tables import Table
+
+MARKER = ".seglib-report"
+"""Lies in the folders that a report replaces, so that nobody else's folder is ever deleted."""
+WORKERS = 2
+CONDITIONS = ("dataset", "backbone", "recipe", "seed", "test", "input_hw", "commit")
+"""Columns that a table on the page has only where they differ from row to row."""
+
+
+def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> None:
+    """Build the report of a configuration in the folder ``out``.
+
+    With ``partial`` it is built from what exists and says what is missing and why; otherwise a cell
+    without a complete result raises ``ValueError``.
+    """
+    plan = configuration.load(config)
+    records = collect(plan, results)
+    undone = [record for record in records if record.status != "done"]
+    if undone and not partial:
+        raise ValueError(
+            f"{len(undone)} of {len(records)} cells are not done, first {undone[0].cell.id}: "
+            f"{undone[0].reason}; run the workflow, or give --partial to show what there is"
+        )
+    manifests = {name: read_manifest(plan, name) for name in dict.fromkeys(r.cell.dataset for r in records)}
+    blocks = aggregate.blocks(records)
+    render = _renderer(title=plan.config.title, version=__version__)
+
+    with _replaced(out / "cells") as folder:
+        pictures = folder / "pictures"
+        pictures.mkdir()
+        with ThreadPoolExecutor(WORKERS) as pool:  # decoding and encoding of pictures run beside Python
+            contexts = pool.map(
+                lambda record: details.context(
+                    record, records, plan, manifests[record.cell.dataset], pictures
+                ),
+                records,
+            )
+            for record, context in zip(records, contexts, strict=True):
+                page = render("cell.html", machinery=notices.machinery([record]), **context)
+                (folder / summaries.page_name(record.cell)).write_text(page, encoding="utf-8")
+
+    with _replaced(out / "datasets") as folder:
+        pictures = folder / "pictures"
+        pictures.mkdir()
+        for name, manifest in manifests.items():
+            if manifest is not None:
+                used = {"train", *(block.evaluation.split for block in blocks if block.dataset == name)}
+                context = datasheets.context(manifest, Path(plan.config.data) / name, used, pictures)
+                (folder / f"{name}.html").write_text(render("dataset.html", **context), encoding="utf-8")
+
+    pairs = {block.name: ablations.pairs(block) for block in blocks}
+    shown = _tables(records, blocks, pairs, manifests)
+    drawings = {block.name: _drawings(block, pairs[block.name]) for block in blocks}
+    for table in shown.values():
+        _write(out / "tables" / f"{table.name}.csv", tables.to_csv(table))
+        _write(out / "tables" / f"{table.name}.md", tables.to_markdown(table))
+        _write(out / "tables" / f"{table.name}.tex", tables.to_latex(table))
+    for drawing in (drawing for found in drawings.values() for drawing in found):
+        _write(out / "figures" / f"{drawing.name}.svg", drawing.svg)
+        _write(out / "figures" / f"{drawing.name}.png", drawing.png)
+    files.write_json(out / "results.json", exports.machine_readable(plan, records, blocks))
+    _write(out / "results.schema.json", Path(__file__).with_name("results.schema.json").read_bytes())
+    drawn = {drawing.name for found in drawings.values() for drawing in found}
+    _write(out / "README.md", exports.summary(plan, records, blocks, shown, drawn))
+    _write(
+        out / "index.html",
+        render("index.html", **_index(plan, records, blocks, shown, drawings, pairs, manifests)),
+    )
+
+
+def _tables(
+    records: Sequence[Record],
+    blocks: Sequence[Block],
+    pairs: dict[str, Sequence[ablations.Pair]],
+    manifests: dict[str, dict[str, Any] | None],
+) -> dict[str, Table]:
+    """All tables by name, in the order of the page."""
+    found = [summaries.scope(records, manifests), *map(summaries.results, blocks)]
+    found += [ablations.table(block, pairs[block.name]) for block in blocks if pairs[block.name]]
+    for block in filter(lambda block: block.measured, blocks):
+        shares = summaries.class_shares(manifests[block.dataset], block.evaluation.split)
+        found += [
+            summaries.per_class(block, "iou", "IoU", shares),
+            summaries.per_class(block, "boundary_iou", "Boundary IoU", shares),
+        ]
+    found += [summaries.cost(records), summaries.runs(records)]
+    return {table.name: table for table in found}
+
+
+def _drawings(block: Block, pairs: Sequence[ablations.Pair]) -> list[figures.Drawing]:
+    def link(group: aggregate.Group) -> str:
+        return f"cells/{summaries.page_name(group.cell)}"
+
+    drawn = [
+        figures.accuracy_against_cost(block, link),
+        figures.region_against_boundary(block, link),
+        figures.per_class(block),
+        figures.ablations(block, pairs, link),
+    ]
+    return [drawing for drawing in drawn if drawing is not None]
+
+
+def _index(
+    plan: Plan,
+    records: Sequence[Record],
+    blocks: Sequence[Block],
+    shown: dict[str, Table],
+    drawings: dict[str, list[figures.Drawing]],
+    pairs: dict[str, Sequence[ablations.Pair]],
+    manifests: dict[str, dict[str, Any] | None],
+) -> dict[str, Any]:
+    counts = Counter(record.status for record in records)
+    cost, cost_constants = tables.without_constants(shown["cost"], CONDITIONS)
+    runs, runs_constants = tables.without_constants(shown["cells"], CONDITIONS)
+    return {
+        "records": records,
+        "counts": counts,
+        "facts": _facts(records),
+        "machinery": notices.machinery(records),
+        "warnings": notices.warnings(plan, records),
+        "troubles": _troubles(records),
+        "scope": shown["scope"],
+        "datasets": [name for name, manifest in manifests.items() if manifest],
+        "blocks": [_shown_block(block, shown, drawings) for block in blocks],
+        "ablations": [
+            (
+                *tables.without_constants(shown[f"ablations.{block.name}"], CONDITIONS),
+                [d for d in drawings[block.name] if d.name.startswith("ablations")],
+            )
+            for block in blocks
+            if pairs[block.name]
+        ],
+        "per_class": [table for name, table in shown.items() if name.startswith("per-class-")],
+        "cost": cost,
+        "cost_constants": cost_constants,
+        "methods": _methods(records),
+        "runs": runs,
+        "runs_constants": runs_constants,
+        "run_statuses": ["done" if t.metrics else r.status for r in records for t in r.tests],
+        "boundary_words": summaries.boundary_words(plan.config.boundary_ratio),
+        "several_seeds": any(len(group.measured) > 1 for block in blocks for group in block.groups),
+        "commits": ", ".join(
+            sorted({r.provenance["commit"][:10] for r in records if r.provenance and r.provenance["commit"]})
+        ),
+        "files": list(shown),
+    }
+
+
+def _troubles(records: Sequence[Record]) -> list[list[Record]]:
+    """Cells without a complete result, those of equal status and reason together."""
+    found: dict[tuple, list[Record]] = {}
+    for record in records:
+        if record.status != "done":
+            found.setdefault((record.status, record.reason), []).append(record)
+    order = ("failed", "unfinished", "missing")
+    return sorted(found.values(), key=lambda group: order.index(group[0].status))
+
+
+def _shown_block(
+    block: Block, shown: dict[str, Table], drawings: dict[str, list[figures.Drawing]]
+) -> dict[str, Any]:
+    table, constants = tables.without_constants(shown[f"results.{block.name}"], CONDITIONS)
+    name, protocol = block.evaluation.protocol_name, block.evaluation.protocol
+    return {
+        "title": f"{block.dataset}, {block.evaluation.split}",
+        "protocol": f"protocol {name}: {describe_protocol(protocol)}",
+        "table": table,
+        "constants": constants,
+        "drawings": [d for d in drawings[block.name] if d.name.startswith(("accuracy", "miou"))],
+    }
+
+
+def _facts(records: Sequence[Record]) -> list[tuple[str, str, str]]:
+    """(name, value, detail) of what ran, for the head of the page."""
+    cells = [record.cell for record in records]
+    facts = []
+    for name, field in (("Data sets", "dataset"), ("Methods", "method"), ("Backbones", "backbone_name")):
+        distinct = list(dict.fromkeys(getattr(cell, field) for cell in cells))
+        more = f" and {len(distinct) - 4} more" if len(distinct) > 4 else ""
+        facts.append((name, str(len(distinct)), ", ".join(distinct[:4]) + more))
+    if variants := list(dict.fromkeys(method_label(cell) for cell in cells if cell.variant)):
+        facts.insert(2, ("Variants", str(len(variants)), ", ".join(variants[:4])))
+    seeds = {cell.seed for cell in cells}
+    facts.append(("Seeds", str(len(seeds)), summaries.ranges(seeds)))
+    trained = [record.provenance for record in records if record.provenance is not None]
+    if trained:
+        devices = dict.fromkeys(values["gpu"] or values["cpu"] for values in trained)
+        time_s = sum(values["time_s"] for values in trained)
+        facts.append(("Training time", summaries.duration(time_s), ", ".join(devices)))
+    return facts
+
+
+def _methods(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """The fidelity tags of every method, read from its source."""
+    found = []
+    for name in dict.fromkeys(record.cell.method for record in records):
+        fidelity = signatures.class_literal(name, "FIDELITY") or ()
+        sources = Counter(source for _, source, _ in fidelity)
+        tally = ", ".join(f"{count} {source}" for source, count in sources.items()) or "not stated"
+        found.append({"name": name, "tally": tally, "fidelity": fidelity})
+    return found
+
+
+def _renderer(**shared: Any) -> Any:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals.update(
+        shared, plain=tables.plain, page=lambda record: f"cells/{summaries.page_name(record.cell)}"
+    )
+    return lambda template, **values: environment.get_template(template).render(values)
+
+
+@contextmanager
+def _replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder that takes the place of ``folder`` when everything in it is written."""
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).exists():
+        raise ValueError(f"{folder}: not made by a report; choose another --out, or move this folder away")
+    with files.atomic_folder(folder) as temporary:
+        (temporary / MARKER).touch()
+        yield temporary
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    with files.atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)

@@ -1,0 +1,74 @@
+import dataclasses
+import math
+
+import pytest
+
+from seglib.reporting import aggregate
+from seglib.reporting.aggregate import Block, Group
+from seglib.reporting.collect import collect
+
+
+def groups_with(finished, values_by_group):
+    """A block whose groups have the given mIoU per seed, made of copies of one record."""
+    record = collect(finished.plan, finished.results)[0]
+    groups = []
+    for values in values_by_group:
+        records = []
+        for value in values:
+            test = dataclasses.replace(record.tests[0], metrics=record.tests[0].metrics | {"miou": value})
+            records.append(dataclasses.replace(record, tests=(test,)))
+        groups.append(Group(record.tests[0].evaluation, tuple(records)))
+    return Block("scenes", record.tests[0].evaluation, tuple(groups))
+
+
+def test_the_interval_is_students():
+    found = aggregate.estimate([0.50, 0.52, 0.54])
+    assert found.mean == pytest.approx(0.52)
+    assert found.half_width == pytest.approx(4.302652729911275 * 0.02 / math.sqrt(3))
+
+
+def test_one_run_has_no_interval_and_no_run_no_value():
+    assert aggregate.estimate([0.5]) == aggregate.Estimate(0.5, None, 1)
+    assert aggregate.estimate([None, None]) is None
+    assert aggregate.estimate([None, 0.5]).n == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "best"),
+    [
+        ([[0.70, 0.71, 0.70], [0.60, 0.61, 0.60]], 0),
+        ([[0.60, 0.61, 0.60], [0.70, 0.71, 0.70]], 1),
+        ([[0.60, 0.80, 0.70], [0.60, 0.61, 0.60]], None),  # higher on average, but that may be chance
+        ([[0.70, 0.71, 0.70], [0.60]], None),  # nobody knows how far the single run would move
+        ([[0.70, 0.71, 0.70]], None),  # best of one is no distinction
+        ([[0.70, 0.71, 0.70], [0.60, 0.61, 0.60], [0.70, 0.71, 0.69]], None),
+    ],
+)
+def test_best_is_said_only_where_the_intervals_support_it(finished, values, best):
+    block = groups_with(finished, values)
+    assert block.best("miou") is (None if best is None else block.groups[best])
+
+
+def test_seeds_are_taken_together_and_variants_apart(finished):
+    (block,) = aggregate.blocks(collect(finished.plan, finished.results))
+    assert [block.label(group) for group in block.groups] == ["fcn", "isnet", "isnet · narrow"]
+    assert [len(group.measured) for group in block.groups] == [2, 2, 2]
+    values = [test.metrics["miou"] for _, test in block.groups[0].measured]
+    assert block.groups[0].estimate("miou").mean == pytest.approx(sum(values) / 2)
+
+
+def test_labels_name_what_differs(fabricate):
+    made = fabricate(
+        matrix=[
+            {
+                "datasets": ["scenes"],
+                "methods": ["fcn"],
+                "backbones": ["small", "large"],
+                "recipes": ["quick"],
+                "seeds": [0],
+            }
+        ]
+    )
+    (block,) = aggregate.blocks(collect(made.plan, made.results))
+    assert [block.label(group) for group in block.groups] == ["fcn, small", "fcn, large"]
+    assert block.measured == ()

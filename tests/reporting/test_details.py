@@ -1,0 +1,91 @@
+import json
+import shlex
+
+import numpy as np
+import pytest
+
+from seglib import cli, paths
+from seglib.cell import Cell
+from seglib.reporting import classwise, curves, details
+from seglib.reporting.collect import collect
+
+CONFUSION = np.array([[90, 10, 0], [30, 70, 0], [0, 0, 0]])
+NAMES = ("road", "car", "<b>bus</b>")
+
+
+def test_the_largest_confusions_come_first():
+    table = classwise.confusions(CONFUSION, NAMES, "c")
+    assert [[entry.text for entry in row] for row in table.rows] == [
+        ["car", "road", "30.00", "30"],
+        ["road", "car", "10.00", "10"],
+    ]
+
+
+def test_the_matrix_is_in_shares_of_each_label():
+    rows = classwise.matrix(CONFUSION, NAMES, "m").rows
+    assert [entry.text for entry in rows[0]] == ["road", "90", "10", ""]
+    assert [entry.value for entry in rows[2]] == ["<b>bus</b>", None, None, None], "no pixels, no shares"
+    assert classwise.matrix(np.eye(41), ["c"] * 41, "m") is None
+
+
+def test_charts_span_their_axes(finished):
+    train = paths.train_folder(finished.results, finished.plan.cells[0])
+    losses, rate = curves.charts(train)
+    assert [series.name for series in losses.series] == ["loss", "main", "auxiliary"]
+    points = np.array([[float(v) for v in point.split(",")] for point in losses.series[0].points.split()])
+    log = [json.loads(line) for line in (train / "train_log.jsonl").read_text().splitlines()]
+    assert len(points) == len(log)
+    assert points[-1, 0] == 100
+    assert points.min() >= 0
+    assert points.max() <= 100
+    (low, low_label), *_, (high, high_label) = losses.y_ticks
+    assert (low, high) == (0, 100)
+    expected = [
+        100 - 100 * (entry["loss"] - float(low_label)) / (float(high_label) - float(low_label))
+        for entry in log
+    ]
+    assert points[:, 1] == pytest.approx(expected, abs=0.02)
+    assert rate.x_ticks[-1][1] == "300"
+
+
+def test_there_is_no_chart_of_a_missing_or_single_line_log(tmp_path):
+    assert curves.charts(tmp_path) == ()
+    (tmp_path / "train_log.jsonl").write_text('{"iteration": 1, "loss": 1.0}\n')
+    assert curves.charts(tmp_path) == ()
+
+
+def test_the_commands_are_ones_that_the_command_line_accepts(finished):
+    record = collect(finished.plan, finished.results)[1]
+    lines = details.commands(record, finished.plan)
+    parsed = [vars(cli._parser().parse_args(shlex.split(line)[3:])) for line in lines]
+    assert [options["step"] for options in parsed] == ["train", "predict", "score"]
+    assert parsed[0]["cell"] == record.cell
+    assert parsed[1]["protocol"] == record.tests[0].evaluation.protocol
+    assert parsed[2]["num_classes"] == 5
+
+
+def test_the_command_names_the_weights_file_of_this_run(fabricate, tmp_path):
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(b"weights")
+    made = fabricate(weights=str(weights))
+    record = collect(made.plan, made.results)[0]
+    assert f"--weights {weights}" in details.commands(record, made.plan)[0]
+
+
+def test_a_cell_that_never_ran_has_its_command_too(fabricate):
+    made = fabricate()
+    record = collect(made.plan, made.results)[0]
+    line = details.commands(record, made.plan)[0]
+    described = shlex.split(line)[shlex.split(line).index("--cell") + 1]
+    assert Cell.from_json(described) == record.cell
+
+
+def test_provenance_hides_nothing_that_was_written(finished):
+    record = collect(finished.plan, finished.results)[0]
+    record.provenance["new_fact"] = 42
+    said = dict(details.provenance(record))
+    assert said["new fact"] == "42"
+    assert said["commit"] == record.provenance["commit"]
+    assert said["command"] == record.provenance["command"]
+    record.provenance.update(dirty=True, dirty_diff_sha256="abc")
+    assert "uncommitted changes (sha256 abc)" in dict(details.provenance(record))["commit"]
