@@ -1,0 +1,85 @@
+"""A copy of the checkout to run the workflow in, and what a run of it printed, as data."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "workflow", "seglib", "config", "profiles", "environment.yml")
+CONFIG = {
+    "title": "rerun tests",
+    "backbones": {"small": {"model": "mobilenetv3_small_050"}},
+    "recipes": {
+        name: {"iterations": 2, "batch_size": 2, "crop_hw": [64, 64], "lr": lr, "threads": 1}
+        for name, lr in (("slow", 0.01), ("fast", 0.02))
+    },
+    "protocols": {"ss": {}},
+    "matrix": [
+        {
+            "datasets": ["scenes"],
+            "methods": [name],
+            "backbones": ["small"],
+            "recipes": recipes,
+            "seeds": [0],
+        }
+        for name, recipes in (("fcn", ["slow", "fast"]), ("isnet", ["slow"]))
+    ],
+}
+FCN, FCN_FAST, ISNET = (
+    f"scenes/{name}/seed0" for name in ("fcn/small/slow", "fcn/small/fast", "isnet/small/slow")
+)
+
+
+class Project:
+    """A folder with the code, a configuration and its results."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def snakemake(self, *arguments, check=True, **environment):
+        result = subprocess.run(
+            [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2", *arguments],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+        )
+        result.output = result.stdout + result.stderr
+        if check:
+            assert result.returncode == 0, result.output
+        return result
+
+    def planned(self, *arguments, **environment) -> set[tuple[str, str]]:
+        """(rule, cell) of every job that would run; the cell is empty for jobs that belong to none."""
+        output = self.snakemake("-n", *arguments, **environment).output
+        return {job for job in jobs(output) if job[0] != "all"}
+
+    def ran(self, *arguments) -> set[tuple[str, str]]:
+        """Like `planned`, of a real run."""
+        return {job for job in jobs(self.snakemake(*arguments).output) if job[0] != "all"}
+
+    def configure(self, config) -> None:
+        (self.folder / "run.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def append(self, path: str, text: str = "\n# edited\n") -> None:
+        with open(self.folder / path, "a") as file:
+            file.write(text)
+
+
+def jobs(output: str) -> set[tuple[str, str]]:
+    blocks = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", output, re.MULTILINE)
+    return {(rule, "".join(re.findall(r"wildcards:.*\bcell=([^,\n]*)", block))) for rule, block in blocks}
+
+
+def copy_code(folder: Path) -> None:
+    for part in PARTS:
+        if (ROOT / part).is_dir():
+            shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(ROOT / part, folder / part)

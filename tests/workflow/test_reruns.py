@@ -1,0 +1,156 @@
+"""What runs again after a change, and what does not: on a run that really happened."""
+
+import copy
+import json
+import os
+import stat
+
+import pytest
+
+from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET
+
+AFTER_SCORE = {("compare", ""), ("report", "")}
+ALL = (FCN, FCN_FAST, ISNET)
+
+
+def rerun(*cells, since="train"):
+    """The jobs of `cells` from one step on, and those that read all cells."""
+    steps = ("train", "predict", "score")
+    steps = steps[steps.index(since) :]
+    return {(step, cell) for step in steps for cell in cells} | AFTER_SCORE
+
+
+def changed(*path, value):
+    config = copy.deepcopy(CONFIG)
+    place = config
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    return config
+
+
+def test_a_finished_run_has_nothing_to_do(finished):
+    assert "Nothing to be done" in finished.snakemake().output
+
+
+def test_every_job_shows_the_command_that_repeats_it(finished):
+    for step in ("download", "prepare", "train", "predict", "score", "complexity", "compare", "report"):
+        assert f"python -m seglib {step} " in finished.first_output
+
+
+@pytest.mark.parametrize(
+    "path", ["seglib/models/isnet.py", "data/scenes/manifest.json", "data/scenes/raw/source.json"]
+)
+def test_touching_a_file_reruns_nothing(project, path):
+    os.utime(project.folder / path)
+    assert project.planned() == set()
+
+
+def test_editing_a_method_retrains_its_cells_only(project):
+    project.append("seglib/models/isnet.py")
+    assert project.planned() == rerun(ISNET) | {("complexity", "")}
+
+
+def test_editing_the_loader_retrains_all(project):
+    project.append("seglib/engine/loading.py")
+    assert project.planned() == rerun(*ALL)
+
+
+def test_adding_a_method_reruns_nothing(project):
+    project.append("seglib/models/newcomer.py", "class Newcomer: pass\n")
+    registry = project.folder / "seglib" / "registry.py"
+    registry.write_text(
+        registry.read_text().replace(
+            "METHODS = {", 'METHODS = {\n    "newcomer": "seglib.models.newcomer:Newcomer",'
+        )
+    )
+    assert project.planned() == set()
+
+
+def test_editing_a_metric_scores_again_only(project):
+    project.append("seglib/metrics/boundary.py")
+    assert project.planned() - AFTER_SCORE == {("score", cell) for cell in ALL}
+
+
+def test_another_boundary_width_scores_again_only(project):
+    project.configure(CONFIG | {"boundary_ratio": 0.01})
+    assert project.planned() == rerun(*ALL, since="score")
+
+
+def test_another_protocol_predicts_and_scores_only(project):
+    project.configure(changed("protocols", "ss", value={"flip": True}))
+    assert project.planned() == rerun(*ALL, since="predict")
+
+
+@pytest.mark.parametrize("part", ["templates", "page.py"])
+def test_editing_the_page_renders_again_only(project, part):
+    path = project.folder / "seglib" / "reporting" / part
+    path = sorted(path.glob("*.html"))[0] if path.is_dir() else path
+    project.append(path, "\n")
+    assert project.planned() == {("report", "")}
+
+
+def test_one_recipe_value_retrains_its_cells_only(project):
+    project.configure(changed("recipes", "fast", "weight_decay", value=0.1))
+    assert project.planned() == rerun(FCN_FAST)
+
+
+def test_adding_a_seed_runs_that_seed_only(project):
+    project.configure(changed("matrix", 1, "seeds", value=[0, 1]))
+    assert project.planned() == rerun(ISNET.replace("seed0", "seed1"))
+
+
+def test_settings_of_the_run_rerun_no_cell(project):
+    reordered = dict(reversed(list(CONFIG.items())))
+    reordered |= {"device": "cpu", "workers": 1, "mirror": "elsewhere", "checkpoint_interval_s": 5}
+    reordered["recipes"] = {name: dict(reversed(list(r.items()))) for name, r in CONFIG["recipes"].items()}
+    project.configure(reordered)
+    assert project.planned("--cores", "1") <= AFTER_SCORE
+
+
+def test_editing_the_environment_file_reruns_nothing(project):
+    project.append("environment.yml")
+    assert project.planned() == set()
+
+
+def test_adding_use_conda_reruns_nothing(project, tmp_path):
+    """With a test double of conda: it answers the questions that a dry run asks, and builds nothing."""
+    conda = tmp_path / "bin" / "conda"
+    conda.parent.mkdir()
+    info = {"conda_prefix": str(tmp_path), "platform": "linux-64", "conda_version": "25.1.0", "channels": []}
+    conda.write_text(
+        '#!/bin/sh\ncase "$*" in\n'
+        f"*info*) echo '{json.dumps(info)}';;\n"
+        "*--version*) echo conda 25.1.0;;\n"
+        '*channel_priority*) echo \'{"get": {"channel_priority": "strict"}}\';;\n'
+        "*) exit 1;;\nesac\n"
+    )
+    conda.chmod(conda.stat().st_mode | stat.S_IXUSR)
+    planned = project.planned("--use-conda", PATH=f"{conda.parent}:{project.environment['PATH']}")
+    assert planned == set()
+
+
+def test_preparing_equal_data_again_retrains_nothing(project):
+    """The tables are made again: until the data are known to be equal, Snakemake plans for all cells."""
+    assert project.ran("--forcerun", "prepare") <= {("prepare", "")} | AFTER_SCORE
+
+
+def test_changed_data_retrains_in_the_same_run(project):
+    image = sorted((project.folder / "data/scenes/raw").rglob("*.png"))[0]
+    pixels = bytearray(image.read_bytes())
+    pixels[-1] ^= 1
+    image.write_bytes(pixels)
+    ran = project.ran("--forcerun", "prepare")
+    assert {("train", cell) for cell in ALL} <= ran
+    assert project.planned() == set()
+
+
+def test_a_frozen_cell_stays_as_it_is(project):
+    config = copy.deepcopy(CONFIG)
+    config["matrix"][1]["freeze"] = True
+    config["recipes"]["slow"]["lr"] = 0.5
+    project.configure(config)
+    project.append("seglib/models/isnet.py")
+    project.append("seglib/engine/training.py")
+    trained = {cell for rule, cell in project.planned() if rule == "train"}
+    assert trained == {FCN, FCN_FAST}

@@ -1,0 +1,59 @@
+"""How a run starts and ends: mistakes stop it before any job, failures are reported."""
+
+import copy
+
+import pytest
+
+from tests.workflow.project import CONFIG, FCN, Project, copy_code
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """A checkout in which nothing has run."""
+    copy_code(tmp_path)
+    project = Project(tmp_path)
+    project.configure(CONFIG)
+    return project
+
+
+def test_a_mistake_in_the_configuration_stops_before_any_job(fresh):
+    config = copy.deepcopy(CONFIG)
+    config["recipes"]["slow"]["lr"] = "1e-3"
+    fresh.configure(config)
+    result = fresh.snakemake(check=False)
+    assert result.returncode != 0
+    assert "config.recipes.slow.lr: '1e-3' is text, not a number" in result.output
+    assert not (fresh.folder / "data").exists()
+
+
+def test_planning_imports_no_torch(fresh):
+    """A torch that cannot be imported stands before the real one."""
+    trap = fresh.folder / "trap" / "torch"
+    trap.mkdir(parents=True)
+    (trap / "__init__.py").write_text("raise ImportError('torch was imported while planning')")
+    result = fresh.snakemake("-n", PYTHONPATH=str(trap.parent))
+    assert "train" in result.output
+
+
+def test_the_default_run_is_planned_without_a_configfile(fresh):
+    result = fresh.snakemake("-n", "--configfile", "config/default.yaml")
+    assert "train" in result.output
+
+
+def test_a_single_file_is_a_target(fresh):
+    planned = fresh.planned(f"results/cells/{FCN}/train/model.safetensors")
+    assert {rule for rule, _ in planned} == {"download", "prepare", "train"}
+
+
+def test_a_failed_cell_is_reported_and_stops_no_other(project):
+    """The learning rate of one recipe is made absurd, so that its loss is not finite."""
+    config = copy.deepcopy(CONFIG)
+    config["recipes"]["fast"] |= {"lr": 1.0e30, "iterations": 6}
+    config["matrix"][1]["seeds"] = [0, 1]
+    project.configure(config)
+    result = project.snakemake(check=False)
+    assert result.returncode != 0
+    assert "not finite" in result.output  # the failed log is shown
+    assert (project.folder / "results/cells/scenes/isnet/small/slow/seed1/val-ss/metrics.json").exists()
+    page = (project.folder / "reports" / "index.html").read_text()
+    assert "not finite" in page

@@ -1,0 +1,91 @@
+"""One cell: trained, tested, scored; and the cost of its model."""
+
+
+rule train:
+    input:
+        manifest=find_manifest,
+    output:
+        model="<results>/cells/{cell}/train/model.safetensors",
+        cell="<results>/cells/{cell}/train/cell.json",
+        log="<results>/cells/{cell}/train/train_log.jsonl",
+        provenance="<results>/cells/{cell}/train/provenance.json",
+    log:
+        "<logs>/cells/{cell}/train.log",
+    conda:
+        "../../environment.yml"
+    threads: count_training_threads
+    params:
+        cell=describe_cell,
+        data_digest=digest_data,
+        code=digest_method_code("train"),
+        folder=subpath(output.model, ancestor=2),
+        data=subpath(input.manifest, parent=True),
+        run=choose_training_options,
+    shell:
+        "python -m seglib train --cell {params.cell:q} --data {params.data:q}"
+        " --out {params.folder:q}/train --checkpoints {params.folder:q}/checkpoints"
+        " {params.run} > {log:q} 2>&1"
+
+
+rule predict:
+    input:
+        manifest=find_manifest,
+        model="<results>/cells/{cell}/train/model.safetensors",
+    output:
+        directory("<results>/cells/{cell}/{test}/predictions"),
+    log:
+        "<logs>/cells/{cell}/{test}/predict.log",
+    conda:
+        "../../environment.yml"
+    threads: count_training_threads
+    params:
+        protocol=describe_protocol,
+        split=name_split,
+        data_digest=digest_data,
+        code=digest_method_code("predict"),
+        model=subpath(input.model, parent=True),
+        data=subpath(input.manifest, parent=True),
+        run=RunSetting(device=PLAN.config.device, workers=PLAN.config.workers),
+    shell:
+        "python -m seglib predict --model {params.model:q} --data {params.data:q}"
+        " --split {params.split} --protocol {params.protocol:q} --out {output:q}"
+        " {params.run} > {log:q} 2>&1"
+
+
+rule score:
+    input:
+        manifest=find_manifest,
+        predictions="<results>/cells/{cell}/{test}/predictions",
+    output:
+        metrics="<results>/cells/{cell}/{test}/metrics.json",
+        counts="<results>/cells/{cell}/{test}/counts.npz",
+    log:
+        "<logs>/cells/{cell}/{test}/score.log",
+    conda:
+        "../../environment.yml"
+    params:
+        split=name_split,
+        data=subpath(input.manifest, parent=True),
+        data_digest=digest_data,
+        num_classes=count_classes,
+        boundary_ratio=PLAN.config.boundary_ratio,
+        code=digest_code("score"),
+    shell:
+        "python -m seglib score --predictions {input.predictions:q} --labels {params.data:q}/labels/{params.split}"
+        " --num-classes {params.num_classes} --class-names {params.data:q}/classes.txt"
+        " --boundary-ratio {params.boundary_ratio} --out {output.metrics:q} --workers {threads}"
+        " > {log:q} 2>&1"
+
+
+rule complexity:
+    output:
+        "<results>/models/{model}.json",
+    log:
+        "<logs>/models/{model}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        model=describe_model,
+        code=digest_model_code,
+    shell:
+        "python -m seglib complexity {params.model:q} --out {output:q} > {log:q} 2>&1"

@@ -1,0 +1,181 @@
+"""What the rules share: the plan, and the functions that say what a job depends on.
+
+A job is repeated when its recorded `params`, its rule or its input change. So `params` holds what a
+result depends on (the cell, digests of code and data) and nothing else; settings that only say how
+to run (device, workers, mirror) are passed as `RunSetting`, which Snakemake does not record.
+"""
+
+import functools
+import json
+import shlex
+from pathlib import Path
+
+from seglib import config as configuration
+from seglib import paths, registry, sources
+from seglib.cell import canonical_json
+
+PLAN = configuration.load(config)
+CONFIG_JSON = canonical_json(config)
+DATA, RESULTS, REPORTS, LOGS = (
+    PLAN.config.data,
+    PLAN.config.results,
+    PLAN.config.reports,
+    PLAN.config.logs,
+)
+CELLS = {cell.id: cell for cell in PLAN.cells}
+EVALUATIONS = {(cell.id, test.name): test for cell in PLAN.cells for test in PLAN.evaluations(cell)}
+COSTS = {str(paths.complexity_file(RESULTS, cell)): cell for cell in PLAN.cells}
+
+
+pathvars:
+    data=DATA,
+    results=RESULTS,
+    reports=REPORTS,
+    logs=LOGS,
+
+
+wildcard_constraints:
+    dataset=r"[a-z0-9_]+",
+    cell=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
+    test=r"(train|val|test)-[a-z0-9_.]+",
+
+
+class RunSetting:
+    """Command-line arguments that no result depends on. Snakemake records params of built-in types only."""
+
+    def __init__(self, **arguments):
+        self.arguments = arguments
+
+    def __str__(self):
+        return " ".join(
+            f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
+            for name, value in self.arguments.items()
+            if value is not None
+        )
+
+
+def choose_source(wildcards):
+    """Where to fetch a data set from."""
+    source = PLAN.config.datasets.get(wildcards.dataset, configuration.DataSource())
+    mirror = None if source.data_root else source.mirror or PLAN.config.mirror
+    return RunSetting(mirror=mirror, data_root=source.data_root)
+
+
+def find_manifest(wildcards):
+    """The prepared data of a cell. Its time stamp means nothing: `digest_data` says whether it changed."""
+    return ancient(checkpoints.prepare.get(dataset=CELLS[wildcards.cell].dataset).output.manifest)
+
+
+def digest_data(wildcards):
+    """Digest of the pixels that a cell is trained and tested on."""
+    recorded = recall_frozen(wildcards.cell)
+    if recorded:
+        return recorded["data_digest"]
+    return read_data_digest(checkpoints.prepare.get(dataset=CELLS[wildcards.cell].dataset).output.manifest)
+
+
+@functools.cache
+def read_data_digest(manifest):
+    return json.loads(Path(manifest).read_text("utf-8"))["data_digest"]
+
+
+@functools.cache
+def recall_frozen(cell):
+    """What a finished cell of a frozen matrix block recorded about itself; None for other cells."""
+    record = paths.train_folder(RESULTS, CELLS[cell]) / "provenance.json"
+    if cell in PLAN.frozen and record.exists():
+        return json.loads(record.read_text("utf-8"))
+    return None
+
+
+def describe_cell(wildcards):
+    """The canonical JSON of a cell."""
+    if recall_frozen(wildcards.cell):
+        folder = paths.train_folder(RESULTS, CELLS[wildcards.cell])
+        return canonical_json(json.loads((folder / "cell.json").read_text("utf-8")))
+    return CELLS[wildcards.cell].to_json()
+
+
+def digest_dataset_code(step):
+    def digest(wildcards):
+        return format_code(sources.step_code(step, dataset=wildcards.dataset))
+
+    return digest
+
+
+def digest_method_code(step):
+    def digest(wildcards):
+        recorded = recall_frozen(wildcards.cell)
+        if recorded and step == "train":
+            return format_code(recorded["code"])
+        return format_code(sources.step_code(step, method=CELLS[wildcards.cell].method))
+
+    return digest
+
+
+def digest_code(step):
+    return format_code(sources.step_code(step))
+
+
+def format_code(code):
+    """One line a module, so that the reason for a rerun shows which one changed."""
+    return [f"{module}={digest}" for module, digest in code.items()]
+
+
+def choose_training_options(wildcards):
+    """Settings of a training that its result does not depend on."""
+    return RunSetting(
+        weights=PLAN.weights_file(CELLS[wildcards.cell]),
+        device=PLAN.config.device,
+        workers=PLAN.config.workers,
+        checkpoint_interval_s=PLAN.config.checkpoint_interval_s,
+    )
+
+
+def count_training_threads(wildcards):
+    return CELLS[wildcards.cell].recipe.threads
+
+
+def describe_protocol(wildcards):
+    """The canonical JSON of a test protocol."""
+    return canonical_json(EVALUATIONS[wildcards.cell, wildcards.test].protocol)
+
+
+def name_split(wildcards):
+    return EVALUATIONS[wildcards.cell, wildcards.test].split
+
+
+def count_classes(wildcards):
+    return len(registry.resolve(registry.DATASETS[find_cell(wildcards).dataset]).CLASSES)
+
+
+def find_cell(wildcards):
+    """The cell of a job, also for jobs that several cells share."""
+    if "cell" in wildcards.keys():
+        return CELLS[wildcards.cell]
+    return COSTS[f"{RESULTS}/models/{wildcards.model}.json"]
+
+
+def describe_model(wildcards):
+    """The arguments of `seglib complexity` for a model at its training crop."""
+    cell = find_cell(wildcards)
+    return [
+        f"--method={cell.method}",
+        f"--method-options={canonical_json(cell.method_options)}",
+        f"--backbone={canonical_json(cell.backbone)}",
+        f"--input={cell.recipe.crop_hw[0]}x{cell.recipe.crop_hw[1]}",
+        f"--num-classes={count_classes(wildcards)}",
+    ]
+
+
+def digest_model_code(wildcards):
+    return format_code(sources.step_code("complexity", method=find_cell(wildcards).method))
+
+
+def list_results(wildcards):
+    """Every file that the comparison reads."""
+    for cell in PLAN.cells:
+        yield str(paths.train_folder(RESULTS, cell) / "provenance.json")
+        yield str(paths.complexity_file(RESULTS, cell))
+        for test in PLAN.evaluations(cell):
+            yield str(paths.evaluation_folder(RESULTS, cell, test.name) / "metrics.json")

@@ -1,0 +1,36 @@
+"""Data sets: fetched and checked, then converted to images, label maps and a manifest."""
+
+
+rule download:
+    output:
+        "<data>/{dataset}/raw/source.json",
+    log:
+        "<logs>/data/{dataset}/download.log",
+    retries: 2
+    conda:
+        "../../environment.yml"
+    params:
+        code=digest_dataset_code("download"),
+        out=subpath(output[0], parent=True),
+        source=choose_source,
+    shell:
+        "python -m seglib download {wildcards.dataset} --out {params.out:q}" " {params.source} > {log:q} 2>&1"
+
+
+checkpoint prepare:
+    input:
+        "<data>/{dataset}/raw/source.json",
+    output:
+        manifest="<data>/{dataset}/manifest.json",
+    log:
+        "<logs>/data/{dataset}/prepare.log",
+    conda:
+        "../../environment.yml"
+    threads: workflow.cores
+    params:
+        code=digest_dataset_code("prepare"),
+        out=subpath(output.manifest, parent=True),
+        raw=subpath(input[0], parent=True),
+    shell:
+        "python -m seglib prepare {wildcards.dataset} --raw {params.raw:q} --out {params.out:q}"
+        " --workers {threads} > {log:q} 2>&1"
