@@ -25,8 +25,22 @@ class TestMCIBIDeepLabV3(MCIBITester):
 
 
 class TestMCIBIFCN(MCIBITester):
+    """Weights (the seed) with which pixels differ in their likeliest class, by a margin (no dropout).
+
+    Where all agree, all read one vector: batch norm makes it 0, and the attention's gradient is rounding noise.
+    """
+
     method = "mcibi_fcn"
-    options = {"hard_aggregation": True, "update_rule": "mean"}
+    options = {"hard_aggregation": True, "update_rule": "mean", "dropout": 0.0}
+
+    def build(self, num_classes: int = 5, seed: int = 1):
+        return super().build(num_classes, seed)
+
+    def test_pixels_differ_in_their_likeliest_class(self):
+        _, stage1, _ = self.build(2).train().stages(self.features(2))
+        margin = (stage1[:, 0] - stage1[:, 1]).abs().min()
+        assert stage1.argmax(1).unique().tolist() == [0, 1]
+        assert margin > 1e-3
 
 
 class TestMCIBIPSPNet(MCIBITester):
