@@ -39,6 +39,9 @@ from seglib.models.layers import (
 )
 from seglib.models.semantic_fpn import SemanticFPN
 
+OFFSET_SCALE = 0.1
+"""Pixels by which a position moves per unit of the convolution that predicts it."""
+
 
 class DDSM(SemanticFPN):
     """``spatial`` and ``channel``: the two halves, without which it is Semantic FPN; ``samples``: N;
@@ -50,6 +53,7 @@ class DDSM(SemanticFPN):
         ("channel sampling", "paper", "figure, right: averages a x a, channels as an image, softmax over N"),
         ("embedding", "own choice", "sines of normalised row and column; the figure shows a wave"),
         ("offsets", "own choice", "3x3 convolution of the key's input, at first 0; same for key and value"),
+        ("offset scale", "own choice", "0.1, as Deformable DETR's rate for offsets: with 1, AdamW diverges"),
         ("first positions", "own choice", "the N pixels nearest to the centre: 3x3 for 9, 5x5 for 25"),
         ("score scale", "own choice", "1 / sqrt(length of query and key)"),
         ("channel values", "own choice", "the coarser map at half its size"),
@@ -181,7 +185,8 @@ class SampledPositions(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Columns and rows (B, N, H, W), in pixels, of ``x`` (B, in_channels, H, W)."""
-        moved = self.offsets(x).unflatten(1, (-1, 2)) + self.neighbours[:, :, None, None]
+        # Every weight of a step of AdamW adds up in an offset: unscaled, positions jump by pixels at a time.
+        moved = OFFSET_SCALE * self.offsets(x).unflatten(1, (-1, 2)) + self.neighbours[:, :, None, None]
         columns = torch.arange(x.shape[3], dtype=torch.float32, device=x.device)
         rows = torch.arange(x.shape[2], dtype=torch.float32, device=x.device)
         return moved[:, :, 0] + columns, moved[:, :, 1] + rows[:, None]

@@ -5,7 +5,14 @@ import torch
 from torch.nn import functional as F
 
 from seglib import registry
-from seglib.models.ddsm import DDSM, ChannelSampling, SampledPositions, SpatialSampling, position_embedding
+from seglib.models.ddsm import (
+    DDSM,
+    OFFSET_SCALE,
+    ChannelSampling,
+    SampledPositions,
+    SpatialSampling,
+    position_embedding,
+)
 from tests.models.method_tester import CRITERION, PROGRESS, MethodTester
 from tests.models.plain import read_bilinear, softmax
 
@@ -21,7 +28,7 @@ def build(cls, *arguments, seed=0):
     """A double precision module that looks up to a few pixels away, instead of at whole pixels."""
     torch.manual_seed(seed)
     module = cls(*arguments).double()
-    torch.nn.init.normal_(module.positions.offsets.weight, std=0.3)
+    torch.nn.init.normal_(module.positions.offsets.weight, std=0.3 / OFFSET_SCALE)
     return module
 
 
@@ -35,7 +42,7 @@ def test_spatial_sampling_equals_a_loop_over_pixels(samples):
     high = F.interpolate(high + position_embedding(high), (5, 4), mode="bilinear", align_corners=False)
     both = torch.cat([high, low], dim=1)
     query, key, value = sampling.query(low), sampling.key(both), sampling.value(high)
-    offsets = sampling.positions.offsets(both).view(2, samples, 2, 5, 4)
+    offsets = OFFSET_SCALE * sampling.positions.offsets(both).view(2, samples, 2, 5, 4)
     assert offsets.abs().max() > 1
     read = torch.zeros_like(value)
     for b in range(2):
@@ -62,7 +69,7 @@ def test_channel_sampling_equals_a_loop_over_channels():
     key = sampling.key(torch.cat([pooled_high, pooled_low], dim=1)).flatten(2)
     values = F.avg_pool2d(high, 2, ceil_mode=True)
     channel_image = key.transpose(1, 2).reshape(2, pooled_size**2, side, side)
-    offsets = sampling.positions.offsets(channel_image).view(2, samples, 2, side, side)
+    offsets = OFFSET_SCALE * sampling.positions.offsets(channel_image).view(2, samples, 2, side, side)
     mixed = torch.zeros_like(values)
     for b in range(2):
         value_image = values[b].flatten(1).T.reshape(-1, side, side)
