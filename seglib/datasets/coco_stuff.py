@@ -40,6 +40,8 @@ NAMES = class_names(
     "window-other; wood"
 )
 """Of the category ids 1 to 182."""
+DAMAGE = (ValueError, TypeError, KeyError, IndexError, NotImplementedError, OSError)
+"""What scipy raises for files that are cut or are something else, beside errors of its own."""
 NEVER_ANNOTATED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
 ALL_IDS = tuple(range(1, 183))
 USED_IDS = tuple(id for id in ALL_IDS if id not in NEVER_ANNOTATED)
@@ -96,24 +98,16 @@ class CocoStuff10k(DataSet):
             values = loadmat(path, variable_names=["S"])["S"]
         except FileNotFoundError:
             raise
-        except (
-            MatReadError,
-            ValueError,
-            TypeError,
-            KeyError,
-            NotImplementedError,
-            OSError,
-            zlib.error,
-        ) as error:
+        except (MatReadError, zlib.error, *DAMAGE) as error:
             raise ValueError(
                 f"{path}: not a MATLAB file with a label map S ({error}); put the published file in its place"
             ) from None
-        ids = values.astype(np.uint8)
-        if values.ndim != 2 or (ids != values).any():
+        is_map = values.ndim == 2 and values.dtype.kind in "uif"
+        if not is_map or (values.astype(np.uint8) != values).any():
             raise ValueError(
-                f"{path}: S is no map of whole numbers from 0 to 182; put the published file there"
+                f"{path}: S is no map of whole numbers from 0 to 182; put the published file in its place"
             )
-        return ids
+        return values.astype(np.uint8)
 
 
 class CocoStuff10k182(CocoStuff10k):
