@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -129,6 +130,9 @@ def load(values: dict[str, Any]) -> Plan:
         _choose(name, registry.DATASETS, "config.datasets", "data set")
         if source.mirror and source.data_root:
             raise ValueError(f"config.datasets.{name}: give mirror or data_root, not both")
+    for mirror in (config.mirror, *(source.mirror for source in config.datasets.values())):
+        if mirror and urlsplit(mirror).password:
+            raise ValueError("config: no password in a mirror's address, please; put it into ~/.netrc")
     for name, backbone in config.backbones.items():
         _choose(backbone.model, timm_models(), f"config.backbones.{name}.model", "timm model")
     for name, options in config.methods.items():

@@ -49,6 +49,6 @@ class LIP(DataSet):
         "Learning and a New Benchmark for Human Parsing. CVPR 2017."
     )
     INSTRUCTIONS = (
-        "Follow the link to the shared drive at https://lip.sysuhcp.com/overview.php (Single Person); for "
-        "the images of test unpack Testing_images.zip as well, and give the whole folder as data_root"
+        "Follow the link to the shared drive at https://lip.sysuhcp.com/overview.php (Single Person). The "
+        "images of test are optional: unpack Testing_images.zip and the others into one folder for data_root"
     )
