@@ -7,6 +7,7 @@ Only arguments are handled here; ``registry.STEPS`` says where the work is done,
 import argparse
 import json
 import os
+import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = vars(_parser().parse_args(arguments))
     step = options.pop("step")
-    print(f"$ python -m seglib {shlex.join(arguments)}", file=sys.stderr, flush=True)
+    print(f"$ python -m seglib {_hide_accounts(shlex.join(arguments))}", file=sys.stderr, flush=True)
     try:
         registry.resolve(registry.STEPS[step])(**options)
     except (ValueError, OSError) as error:
@@ -201,6 +202,11 @@ def _argument(convert: Any, value: Any) -> Any:
         return convert(value)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _hide_accounts(text: str) -> str:
+    """Without the ``user:password@`` of addresses: what is printed here ends up in logs."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "***@", text)
 
 
 def _one_line(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -129,6 +130,9 @@ def load(values: dict[str, Any]) -> Plan:
         _choose(name, registry.DATASETS, "config.datasets", "data set")
         if source.mirror and source.data_root:
             raise ValueError(f"config.datasets.{name}: give mirror or data_root, not both")
+    for mirror in (config.mirror, *(source.mirror for source in config.datasets.values())):
+        if mirror and urlsplit(mirror).password:
+            raise ValueError("config: no password in a mirror's address, please; put it into ~/.netrc")
     for name, backbone in config.backbones.items():
         _choose(backbone.model, timm_models(), f"config.backbones.{name}.model", "timm model")
     for name, options in config.methods.items():
@@ -184,10 +188,12 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
         variant = _pick(config.variants, name, where, "variant")
         for method in variant.methods or ():
             _choose(method, registry.METHODS, f"config.variants.{name}.methods", "method")
+    for dataset in block.datasets:
+        _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
+        _check_splits(dataset, block.splits, f"{where}.splits")
     for dataset, method, backbone, recipe, seed in itertools.product(
         block.datasets, block.methods, block.backbones, block.recipes, block.seeds
     ):
-        _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
         _choose(method, registry.METHODS, f"{where}.methods", "method")
         parent = Cell(
             dataset=dataset,
@@ -204,6 +210,18 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
             variant = config.variants[name]
             if variant.methods is None or method in variant.methods:
                 yield _apply(parent, name, variant)
+
+
+def _check_splits(dataset: str, names: Iterable[str], where: str) -> None:
+    splits = registry.resolve(registry.DATASETS[dataset]).SPLITS
+    for name in names:
+        if name not in splits:
+            raise ValueError(f"{where}: {dataset} has no split {name!r}; it has {', '.join(splits)}")
+        if splits[name].labels is None:
+            raise ValueError(
+                f"{where}: the labels of {dataset}'s split {name!r} are withheld by its publisher, so it "
+                f"cannot be scored; 'seglib predict --split {name}' writes the label maps to hand in"
+            )
 
 
 def _checked_options(config: Config, method: str) -> dict[str, Any]:

@@ -73,3 +73,11 @@ def test_an_interrupt_says_that_the_next_run_goes_on(call, monkeypatch):
     code, _, err = call("download", "scenes", "--out", "raw")
     assert code == 130
     assert "the next run goes on from here" in err
+
+
+def test_no_account_of_an_address_is_printed(call, tmp_path):
+    mirror = "https://me:s3cret@example.org/x"
+    code, output, errors = call("download", "camvid", "--out", str(tmp_path), "--mirror", mirror)
+    assert (code, output) == (2, "")
+    assert "https://***@example.org/x" in errors
+    assert "s3cret" not in errors

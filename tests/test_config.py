@@ -95,6 +95,8 @@ def test_a_recipe_extends_another(values):
         ("matrix.0.protocols", ["ms"], "unknown protocol 'ms'"),
         ("matrix.0.variants", ["none"], "unknown variant 'none'"),
         ("matrix.0.splits", ["dev"], "config.matrix[0].splits[0]: 'dev' is not one of"),
+        ("mirror", "https://me:s3cret@example.org", "config: no password in a mirror's address, please"),
+        ("datasets.lip.mirror", "http://me:s3cret@x", "config: no password in a mirror's address, please"),
         ("backbones.b", {"model": "resnet5"}, "unknown timm model 'resnet5'; did you mean"),
         ("backbones.A b", {"model": "resnet50"}, "use lower case letters"),
         ("methods.isnet.image_contxt", True, "did you mean 'image_context'?"),

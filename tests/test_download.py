@@ -1,19 +1,23 @@
 import dataclasses
 import errno
 import http.server
+import io
 import json
 import os
 import shutil
 import stat
+import tarfile
 import tempfile
 import threading
 import zipfile
 
 import pytest
+import requests
 
 from seglib import archives, download, files, transfer
 from seglib.datasets.scenes import Scenes
 from tests.datasets import mini as minis
+from tests.datasets import miniatures
 from tests.datasets.mini import ARCHIVE, FILES, NAME, contents
 
 
@@ -131,8 +135,8 @@ def spoil_missing_member(archive):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_truncated, "truncated or damaged, not a whole zip archive; fetch it again"),
-        (spoil_html, "a web page .*, not a whole zip archive"),
+        (spoil_truncated, "truncated or damaged, not a whole zip or tar archive; fetch it again"),
+        (spoil_html, "a web page .*, not a whole zip or tar archive"),
         (spoil_empty, "truncated or damaged"),
         (spoil_member_bytes, "Mini-1.0/images/train/aachen/a0_rgb.png cannot be unpacked"),
         (spoil_content, "Mini-1.0/val.txt has SHA-256 .* instead of"),
@@ -158,9 +162,9 @@ def test_a_bad_archive_is_named_and_a_good_one_continues(release, out, mini, tmp
 def test_the_archive_itself_may_be_pinned(release, out, mini):
     (source,) = mini.SOURCES
     for sha256 in ("0" * 64, files.sha256_file(release / ARCHIVE)):
-        mini.SOURCES = (dataclasses.replace(source, sha256=sha256),)
+        mini.SOURCES = (dataclasses.replace(source, checksum=f"sha256:{sha256}"),)
         if sha256 == "0" * 64:
-            with pytest.raises(ValueError, match=f"{ARCHIVE}: its SHA-256 is not 0000"):
+            with pytest.raises(ValueError, match=f"{ARCHIVE}: its sha256 is .*, not 0000"):
                 run(out, mirror=release)
             assert payload(out) == set()
         else:
@@ -200,6 +204,107 @@ def test_no_member_is_a_link_or_a_device(release, out, tmp_path, kind):
     assert contents(tmp_path) == before
 
 
+def as_tar(archive, mode="w:gz", extra=()):
+    """The same files, and more members, as a tar archive under the same name."""
+    with zipfile.ZipFile(archive) as packed:
+        files = {name: packed.read(name) for name in packed.namelist()}
+    archive.write_bytes(miniatures.in_tar(files, mode))
+    if extra:
+        with tarfile.open(archive, "w") as opened:
+            for name, content in files.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                opened.addfile(member, io.BytesIO(content))
+            for member in extra:
+                opened.addfile(member)
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_archive_is_as_good_and_a_cut_one_is_named(release, out, mini, mode):
+    as_tar(release / ARCHIVE, mode)
+    whole = (release / ARCHIVE).read_bytes()
+    for length in (len(whole) // 3, 2 * len(whole) // 3):
+        (release / ARCHIVE).write_bytes(whole[:length])
+        with pytest.raises(
+            ValueError, match=r"truncated or damaged|cannot be unpacked|holds no .* fetch it again"
+        ) as error:
+            run(out, mirror=release)
+        assert str(release / ARCHIVE) in str(error.value)
+        assert all(files.sha256_file(out / path) == mini.published[path] for path in payload(out))
+        assert not (out / "source.json").exists()
+    (release / ARCHIVE).write_bytes(whole)
+    run(out, mirror=release)
+    assert payload(out) == set(mini.published)
+
+
+def tar_member(name, kind=tarfile.REGTYPE, target=""):
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = kind, target
+    return member
+
+
+@pytest.mark.parametrize(
+    ("member", "message"),
+    [
+        (tar_member("../outside.txt"), "would be written outside its folder"),
+        (tar_member("/tmp/outside.txt"), "would be written outside its folder"),
+        (tar_member("Mini-1.0/x", tarfile.SYMTYPE, "/etc/passwd"), "is a link or a device"),
+        (tar_member("Mini-1.0/x", tarfile.LNKTYPE, "../../outside"), "is a link or a device"),
+        (tar_member("Mini-1.0/x", tarfile.CHRTYPE), "is a link or a device"),
+        (tar_member("Mini-1.0/images/train/a\udce9_rgb.png"), "is not UTF-8 text; pack it again"),
+        (tar_member("again/val.txt"), "holds val.txt twice"),
+    ],
+)
+def test_no_member_of_a_tar_does_harm(release, out, tmp_path, mini, member, message):
+    mini.published = {}
+    as_tar(release / ARCHIVE, extra=[member])
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=message) as error:
+        run(out, mirror=release)
+    assert str(release / ARCHIVE) in str(error.value)
+    assert contents(tmp_path) == before
+
+
+def test_a_zip_with_one_file_twice_is_refused(release, out, tmp_path):
+    minis.pack(tmp_path / "unpacked", release / ARCHIVE, extra={"copy/val.txt": "x"})
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"holds val\.txt twice; use the archive as it was published"):
+        run(out, mirror=release)
+    assert contents(tmp_path) == before
+
+
+def nest(archive, inner):
+    archive.write_bytes(miniatures.in_zip({"release/README": b"x", "release/inner.zip": inner}))
+
+
+def test_an_archive_in_an_archive_is_unpacked_and_leaves_nothing(release, out, mini):
+    whole = (release / ARCHIVE).read_bytes()
+    for inner, message in (
+        (whole[:-40], r"inner\.zip: truncated or damaged"),
+        (miniatures.in_zip({"../val.txt": b"x"}), r"inner\.zip: member .* outside its folder"),
+        (miniatures.in_zip({"inner.zip": whole}), "holds no "),  # one level deep, so that it ends
+    ):
+        nest(release / ARCHIVE, inner)
+        with pytest.raises(ValueError, match=message):
+            run(out, mirror=release)
+        assert contents(out) == {}
+    nest(release / ARCHIVE, whole)
+    run(out, mirror=release)
+    assert payload(out) == set(mini.published)
+
+
+def test_files_are_found_whatever_folders_lie_around_them(release, out, mini):
+    with zipfile.ZipFile(release / ARCHIVE) as packed:
+        members = {name.removeprefix("Mini-1.0/"): packed.read(name) for name in packed.namelist()}
+    members |= {"__MACOSX/images/train/bonn/._b0_rgb.png": b"left by a Mac"}
+    for top in ("", "./", "my/own/copy/"):
+        content = miniatures.in_zip({top + name: data for name, data in members.items()})
+        (release / ARCHIVE).write_bytes(content)
+        shutil.rmtree(out, ignore_errors=True)
+        run(out, mirror=release)
+        assert payload(out) == set(mini.published)
+
+
 def test_encrypted_archives_are_named(release, out, monkeypatch):
     def refuse(self, member):
         raise RuntimeError("File is encrypted, password required for extraction")
@@ -212,13 +317,13 @@ def test_encrypted_archives_are_named(release, out, monkeypatch):
 def interrupt_copies(monkeypatch, error, after):
     copy = archives._copy
 
-    def interrupted(archive, opened, member, target):
+    def interrupted(shown, member, target):
         nonlocal after
         after -= 1
         if after < 0:
             target.write_bytes(b"half of it")
             raise error
-        return copy(archive, opened, member, target)
+        return copy(shown, member, target)
 
     monkeypatch.setattr(archives, "_copy", interrupted)
 
@@ -250,9 +355,9 @@ def test_a_broken_run_leaves_whole_files_and_the_next_goes_on(
     unpacked = []
     copy = archives._copy
 
-    def counted(archive, opened, member, target):
-        unpacked.append(member.filename)
-        return copy(archive, opened, member, target)
+    def counted(shown, member, target):
+        unpacked.append(member.name)
+        return copy(shown, member, target)
 
     monkeypatch.setattr(archives, "_copy", counted)
     run(out, mirror=release)
@@ -273,7 +378,7 @@ def test_a_folder_that_may_not_be_written_is_named(release, out, monkeypatch):
 def test_a_set_without_published_checksums_records_its_own(release, out, mini, capsys):
     mini.published = {}
     run(out, mirror=release)
-    assert "no checksums are published; recorded" in capsys.readouterr().err
+    assert "no checksums of files are published; recorded our own" in capsys.readouterr().err
     assert len(payload(out)) == FILES
     (out / "source.json").unlink()
     (out / "images/train/bonn/b0_rgb.png").write_bytes(b"x")
@@ -284,7 +389,7 @@ def test_a_set_without_published_checksums_records_its_own(release, out, mini, c
 
 def test_a_set_behind_a_login_says_how_to_get_it(release, out, mini):
     mini.SOURCES = (dataclasses.replace(mini.SOURCES[0], url=None),)
-    with pytest.raises(ValueError, match=r"cannot be fetched without an account\. Ask the authors"):
+    with pytest.raises(ValueError, match=r"cannot be fetched without an account or a form\. Ask the authors"):
         run(out)
     run(out, mirror=release)
     assert len(payload(out)) == FILES
@@ -369,6 +474,14 @@ def server(monkeypatch):
             server = self.server
             name = self.path.split("?")[0].rsplit("/", 1)[1]
             server.requests.append(self.headers.get("Range"))
+            server.authorizations.append(self.headers.get("Authorization"))
+            server.before.get(name, lambda: None)()
+            if server.account and server.authorizations[-1] != requests.auth._basic_auth_str(*server.account):
+                self.send_error(401)
+                return
+            if status := server.statuses_of.get(name):
+                self.send_error(status)
+                return
             if server.statuses and (status := server.statuses.pop(0)) != 200:
                 self.send_error(status)
                 return
@@ -385,6 +498,11 @@ def server(monkeypatch):
             self.send_header("Content-Length", str(len(data) - start))
             self.end_headers()
             cut = server.cuts.pop(0) if server.cuts else len(data)
+            if name in server.after_first_bytes:  # the rest comes later
+                self.wfile.write(data[start : start + 128])
+                self.wfile.flush()
+                start += 128
+                server.after_first_bytes[name].wait(10)
             self.wfile.write(data[start : start + cut])
             server.sent += len(data[start : start + cut])
 
@@ -395,7 +513,8 @@ def server(monkeypatch):
     monkeypatch.setattr(transfer, "CHUNK_BYTES", 64)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.files, server.requests, server.statuses, server.cuts = {}, [], [], []
-        server.ranges, server.sent = True, 0
+        server.ranges, server.sent, server.account, server.authorizations = True, 0, None, []
+        server.before, server.statuses_of, server.after_first_bytes = {}, {}, {}
         server.url = f"http://127.0.0.1:{server.server_port}/set"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -470,6 +589,65 @@ def test_a_part_of_another_file_is_thrown_away(served, out, mini):
     (out / f"{ARCHIVE}.part").write_bytes(b"x" * (len(served.files[ARCHIVE]) + 5))
     run(out, mirror=served.url)
     assert payload(out) == set(mini.published)
+
+
+def test_attempts_that_get_further_do_not_count(served, out, mini):
+    served.cuts = [300] * 3 * transfer.ATTEMPTS
+    run(out, mirror=served.url)
+    assert len(served.requests) > transfer.ATTEMPTS
+    assert payload(out) == set(mini.published)
+
+
+def test_a_server_that_never_gets_further_is_given_up(served, out):
+    served.statuses = [503] * 99
+    with pytest.raises(ValueError, match="HTTP 503"):
+        run(out, mirror=served.url)
+    assert len(served.requests) == transfer.ATTEMPTS
+
+
+@pytest.mark.parametrize("place", ["environment", "netrc"])
+def test_an_account_is_used_and_reaches_no_log(served, out, mini, tmp_path, monkeypatch, capsys, place):
+    served.account = "me", "s3cret"
+    with pytest.raises(ValueError, match=r"HTTP 401; check the account in the environment or ~/\.netrc"):
+        run(out, mirror=served.url)
+    if place == "environment":
+        monkeypatch.setenv("SEGLIB_MIRROR_USER", "me")
+        monkeypatch.setenv("SEGLIB_MIRROR_PASSWORD", "s3cret")
+    else:
+        (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password s3cret")
+        monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    run(out, mirror=served.url)
+    assert payload(out) == set(mini.published)
+    printed = "".join(capsys.readouterr())
+    kept = b"".join(contents(out).values())
+    assert "s3cret" not in printed
+    assert b"s3cret" not in kept
+
+
+def test_the_account_of_a_mirror_goes_to_no_public_address(served, out, mini, monkeypatch):
+    monkeypatch.setenv("SEGLIB_MIRROR_USER", "me")
+    monkeypatch.setenv("SEGLIB_MIRROR_PASSWORD", "s3cret")
+    mini.SOURCES = (dataclasses.replace(mini.SOURCES[0], url=f"{served.url}/{ARCHIVE}"),)
+    run(out)
+    assert served.authorizations == [None]
+
+
+def test_archives_are_fetched_side_by_side_and_stop_together(server, out, mini):
+    """The first waits until the second was asked for; then the second fails, and the first keeps its part."""
+    both = threading.Barrier(2, timeout=10)
+    server.before = {"a.zip": both.wait, "b.zip": both.wait}
+    server.files = {"a.zip": b"x" * 500, "b.zip": b""}
+    server.statuses_of = {"b.zip": 404}
+    server.after_first_bytes = {"a.zip": threading.Event()}
+    mini.SOURCES = tuple(
+        dataclasses.replace(mini.SOURCES[0], file_name=name, url=f"{server.url}/{name}")
+        for name in ("a.zip", "b.zip")
+    )
+    stopped = server.after_first_bytes["a.zip"]
+    threading.Timer(0.3, stopped.set).start()
+    with pytest.raises(ValueError, match=r"cannot fetch b\.zip from 127\.0\.0\.1: HTTP 404"):
+        run(out)
+    assert set(contents(out)) == {"a.zip.part"}
 
 
 def test_a_busy_server_is_asked_again(served, out, mini):

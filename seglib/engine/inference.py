@@ -135,7 +135,8 @@ def average_views(
 
 
 def write_label_map(path: Path, labels: np.ndarray, colors: tuple[tuple[int, int, int], ...]) -> None:
-    """Write class ids (H, W) uint8 as a PNG that shows them in their colours."""
+    """Write class ids (H, W) uint8 as a PNG that shows them in their colours; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(labels)
     palette = bytes(itertools.chain.from_iterable(colors))
     picture.putpalette(
