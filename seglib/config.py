@@ -220,10 +220,12 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
             _choose(method, registry.METHODS, f"config.variants.{name}.methods", "method")
     for method in block.options:
         _choose(method, block.methods, f"{where}.options", "method of this block")
+    for dataset in block.datasets:
+        _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
+        _check_splits(dataset, block.splits, f"{where}.splits")
     for dataset, method, backbone, recipe, seed in itertools.product(
         block.datasets, block.methods, block.backbones, block.recipes, block.seeds
     ):
-        _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
         _choose(method, registry.METHODS, f"{where}.methods", "method")
         parent = Cell(
             dataset=dataset,
@@ -240,6 +242,18 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
             variant = config.variants[name]
             if variant.methods is None or method in variant.methods:
                 yield _apply(parent, name, variant)
+
+
+def _check_splits(dataset: str, names: Iterable[str], where: str) -> None:
+    splits = registry.resolve(registry.DATASETS[dataset]).SPLITS
+    for name in names:
+        if name not in splits:
+            raise ValueError(f"{where}: {dataset} has no split {name!r}; it has {', '.join(splits)}")
+        if splits[name].labels is None:
+            raise ValueError(
+                f"{where}: the labels of {dataset}'s split {name!r} are withheld by its publisher, so it "
+                f"cannot be scored; 'seglib predict --split {name}' writes the label maps to hand in"
+            )
 
 
 def _checked_options(config: Config, block: Block, method: str, where: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ A run with everything in place only checks it; a run after an interruption does 
 import hashlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,7 +20,7 @@ from seglib.archives import extract
 from seglib.datasets.base import DataSet, Source, format_checksums, read_checksums
 from seglib.files import atomic_path, sha256_file, write_json
 from seglib.progress import track
-from seglib.transfer import fetch
+from seglib.transfer import Job, fetch
 
 THREADS = 4
 
@@ -54,6 +54,9 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
         root = out
         origin = {"source": "generated"}
         checksums = _generate(description, out)
+    if not description.checksums() and description.SOURCES:
+        print(f"{description.TITLE}: no checksums of files are published; recorded our own", file=sys.stderr)
+    print(f"{description.TITLE}: licence {description.LICENCE}. Cite {description.CITATION}", file=sys.stderr)
     os.sync()
     listing = format_checksums(checksums)
     with atomic_path(out / "files.sha256") as temporary:
@@ -97,58 +100,93 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
     if expected and not todo:
         return found
     marker.unlink(missing_ok=True)
-    wanted = todo.__contains__ if expected else description.has
-    fetched = []
-    for source in description.SOURCES:
-        archive, is_ours = _archive(description, source, out, mirror)
-        if is_ours:
-            fetched.append(archive)
-        try:
-            if source.sha256 and sha256_file(archive) != source.sha256:
-                raise ValueError(f"{archive}: its SHA-256 is not {source.sha256}; fetch the archive again")
-            found |= extract(
-                archive, top_folder=source.top_folder, into=out, wanted=wanted, expected=expected
+    archives = {source: _locate(description, source, out, mirror) for source in description.SOURCES}
+    fetched = [archive for archive in archives.values() if archive.parent == out]
+    fetch(
+        [
+            Job(
+                url=_address(description, source, mirror),
+                target=archive,
+                size_mib=source.size_mib,
+                account=_account() if mirror else None,
             )
+            for source, archive in archives.items()
+            if archive in fetched and not archive.exists()
+        ]
+    )
+    for source, archive in archives.items():
+        try:
+            _check_archive(archive, source.checksum)
+            found |= extract(archive, place=_placing(description, source, todo), into=out, expected=expected)
         except ValueError:
-            if is_ours:
+            if archive in fetched:
                 archive.unlink()  # so that the next run fetches it anew
             raise
-    missing = sorted(path for path in todo if found[path] is None)
-    if missing:
+    try:
+        if not expected:
+            found = _digests(out, _files(description, out))
+        elif missing := sorted(path for path in todo if found[path] is None):
+            raise ValueError(
+                f"{', '.join(map(str, archives.values()))}: holds no {missing[0]} ({len(missing)} such "
+                f"files); it is incomplete or another release: fetch it again"
+            )
+    finally:
         for archive in fetched:
             archive.unlink()
-        raise ValueError(
-            f"{archive}: holds no {missing[0]} ({len(missing)} such files); "
-            f"it is incomplete or another release: fetch it again"
-        )
-    if not expected:
-        found = _digests(out, _files(description, out))
-        print(
-            f"{description.TITLE}: no checksums are published; recorded these in {recorded}", file=sys.stderr
-        )
-    for archive in fetched:
-        archive.unlink()
     return found
 
 
-def _archive(description: DataSet, source: Source, out: Path, mirror: str | None) -> tuple[Path, bool]:
-    """Where the archive lies, and whether this program put it there."""
-    if mirror and not _is_url(mirror):
-        archive = Path(mirror, source.file_name)
-        if not archive.is_file():
-            raise ValueError(f"{archive}: no such file; a mirror holds the archives under these names")
-        return archive, False
+def _locate(description: DataSet, source: Source, out: Path, mirror: str | None) -> Path:
+    """Where the archive lies: in the mirror's folder, or below ``out`` once it is fetched."""
+    if mirror is None or _is_url(mirror):
+        return out / source.file_name
+    archive = Path(mirror, source.file_name)
+    if not archive.is_file():
+        how = f" ({description.INSTRUCTIONS})" if source.url is None else ""
+        raise ValueError(f"{archive}: no such file; a mirror holds the archives under these names{how}")
+    return archive
+
+
+def _address(description: DataSet, source: Source, mirror: str | None) -> str:
     if mirror and urlsplit(mirror).password:
         raise ValueError("mirror: no password in an address, please; put it into ~/.netrc")
-    url = f"{mirror.rstrip('/')}/{source.file_name}" if mirror else source.url
-    if url is None:
+    if mirror:
+        return f"{mirror.rstrip('/')}/{source.file_name}"
+    if source.url is None:
+        files = ", ".join(f"{one.file_name} ({_shown_size(one)})" for one in description.SOURCES)
         raise ValueError(
-            f"{description.TITLE} cannot be fetched without an account. {description.INSTRUCTIONS}"
+            f"{description.TITLE} cannot be fetched without an account or a form. "
+            f"{description.INSTRUCTIONS}. Then give the folder of the archives as mirror ({files}), "
+            f"or the unpacked one as data_root"
         )
-    archive = out / source.file_name
-    if not archive.exists():
-        fetch(url, archive, size_mib=source.size_mib)
-    return archive, True
+    return source.url
+
+
+def _account() -> tuple[str, str] | None:
+    """The account at a mirror, from the environment: it belongs into no file of settings."""
+    user, password = (os.environ.get(f"SEGLIB_MIRROR_{name}") for name in ("USER", "PASSWORD"))
+    return (user, password) if user and password else None
+
+
+def _check_archive(archive: Path, checksum: str | None) -> None:
+    if checksum:
+        algorithm, _, expected = checksum.partition(":")
+        with open(archive, "rb") as file:
+            found = hashlib.file_digest(file, algorithm).hexdigest()
+        if found != expected:
+            raise ValueError(
+                f"{archive}: its {algorithm} is {found}, not {expected}; fetch the archive again"
+            )
+
+
+def _placing(description: DataSet, source: Source, todo: set[str]) -> Callable[[str], str | None]:
+    """Where each member of an archive belongs; ``todo``: the paths that are needed, empty for all."""
+
+    def place(member: str) -> str | None:
+        path = description.place(member, source)
+        return path if not todo or path in todo else None
+
+    return place
 
 
 def _generate(description: DataSet, out: Path) -> dict[str, str]:
@@ -165,7 +203,7 @@ def _generate(description: DataSet, out: Path) -> dict[str, str]:
 def _files(description: DataSet, root: Path) -> list[str]:
     """Every file of the data set below ``root``, split lists included."""
     lists = [split.list_file for split in description.SPLITS.values() if split.list_file]
-    return [path for item in description.find(root) for path in (item.image, item.label)] + lists
+    return [path for item in description.find(root) for path in (item.image, item.label) if path] + lists
 
 
 def _digests(root: Path, paths: Iterable[str]) -> dict[str, str | None]:
@@ -180,6 +218,10 @@ def _digests(root: Path, paths: Iterable[str]) -> dict[str, str | None]:
 
 def _is_url(mirror: str) -> bool:
     return mirror.startswith(("http://", "https://"))
+
+
+def _shown_size(source: Source) -> str:
+    return "size not known" if source.size_mib is None else f"about {source.size_mib / 1024:.2g} GiB"
 
 
 def _shown(source: Source, mirror: str | None) -> str:

@@ -3,15 +3,17 @@
     python -m seglib prepare camvid --raw data/camvid/raw --out data/camvid
 
 Writes ``labels/<split>/<id>.png`` (one 8-bit channel with a palette, 255 = ignore), ``classes.txt``
-and last ``manifest.json``; images stay where they are. Every image and label is decoded in full, so
-that a training meets no damaged file. Finished pairs are noted in ``.prepare.jsonl``: a run after an
-interruption goes on behind them. A file that would not change is not written again.
+and last ``manifest.json``; images stay where they are. A split whose labels the publisher keeps is
+listed apart, under ``unlabelled``: it can be predicted, not scored. Every image and label is decoded
+in full, so that a training meets no damaged file. Finished pairs are noted in ``.prepare.jsonl``: a run
+after an interruption goes on behind them. A file that would not change is not written again.
 """
 
 import hashlib
 import json
 import os
 import platform
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from io import BytesIO
@@ -43,17 +45,23 @@ def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
     if root.resolve() == out.resolve():
         raise ValueError(f"{out}: this is your own folder of raw files; choose another --out")
     items = description.find(root)
-    _refuse_strangers(out / "labels", {_label_path(item) for item in items})
+    _refuse_strangers(out / "labels", {_label_path(item) for item in items if item.label})
     journal = _Journal(out / ".prepare.jsonl", step_code("prepare", dataset=dataset))
     records = _convert_all(description, items, root, out, journal, workers)
 
-    splits: dict[str, list[dict[str, Any]]] = {split: [] for split in description.SPLITS}
+    splits: dict[str, list[dict[str, Any]]]
+    splits = {name: [] for name, split in description.SPLITS.items() if split.labels}
+    unlabelled: dict[str, list[dict[str, Any]]] = defaultdict(list)
     histogram = {split: np.zeros(len(description.CLASSES) + 1, np.int64) for split in splits}
     for item, record in zip(items, records, strict=True):
         image = root / item.image
         path = str(image) if is_users else Path(os.path.relpath(image, out)).as_posix()
-        splits[item.split].append({"id": item.id, "image": path, "label": _label_path(item)} | record["pair"])
-        histogram[item.split] += record["histogram"]
+        entry = {"id": item.id, "image": path} | record["pair"]
+        if item.label:
+            splits[item.split].append(entry | {"label": _label_path(item)})
+            histogram[item.split] += record["histogram"]
+        else:
+            unlabelled[item.split].append(entry)
     os.sync()
     _write_if_new(out / "classes.txt", "".join(f"{name}\n" for name in description.CLASSES).encode())
     manifest = {
@@ -61,8 +69,15 @@ def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
         "dataset": dataset,
         **_class_table(description),
         "splits": splits,
+        "unlabelled": unlabelled,
         "label_histogram": {split: counts.tolist() for split, counts in histogram.items()},
         "data_digest": data_digest(splits, _class_table(description)),
+        "about": {
+            "title": description.TITLE,
+            "evaluation": description.EVALUATION,
+            "licence": description.LICENCE,
+            "citation": description.CITATION,
+        },
         "software": {
             "seglib": __version__,
             "python": platform.python_version(),
@@ -78,7 +93,8 @@ def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
 def data_digest(splits: dict[str, list[dict[str, Any]]], class_table: dict[str, Any]) -> str:
     """SHA-256 over what a result can depend on: every pair's id, split and pixels, and the classes.
 
-    Paths, PNG bytes and versions are left out, so that equal data have equal digests everywhere.
+    Paths, PNG bytes and versions are left out, so that equal data have equal digests everywhere, and so are
+    images without labels: no number depends on them.
     """
     pairs = sorted(
         [pair["id"], split, pair["image_sha256"], pair["label_sha256"]]
@@ -125,7 +141,7 @@ def _refuse_strangers(folder: Path, ours: set[str]) -> None:
 def _convert_all(
     description: DataSet, items: list[Item], root: Path, out: Path, journal: "_Journal", workers: int
 ) -> list[dict[str, Any]]:
-    stamps = {item: _stamp(root / item.image, root / item.label, out / _label_path(item)) for item in items}
+    stamps = {item: _stamp(item, root, out) for item in items}
     records = {item: journal.find(item, stamps[item]) for item in items}
     todo = [item for item in items if records[item] is None]
     palette = bytes(channel for color in description.PALETTE for channel in color).ljust(3 * 256, b"\0")
@@ -138,15 +154,19 @@ def _convert_all(
             strict=True,
         ):
             records[item] = record
-            journal.add(item, record, _stamp(root / item.image, root / item.label, out / _label_path(item)))
+            journal.add(item, record, _stamp(item, root, out))
     return list(records.values())
 
 
 def _convert(description: DataSet, item: Item, root: Path, out: Path, palette: bytes) -> dict[str, Any]:
-    """Check one pair and write its label map."""
-    image_path, label_path = root / item.image, root / item.label
+    """Check one pair and write its label map; or check one image without a label."""
+    image_path = root / item.image
     content = image_path.read_bytes()
     width, height = open_image(content, image_path).size
+    pair = {"image_sha256": hashlib.sha256(content).hexdigest(), "height": height, "width": width}
+    if item.label is None:
+        return {"pair": pair}
+    label_path = root / item.label
     ids = description.train_ids(label_path)
     if ids.shape != (height, width):
         raise ValueError(
@@ -156,12 +176,7 @@ def _convert(description: DataSet, item: Item, root: Path, out: Path, palette: b
     _write_if_new(out / _label_path(item), _palette_png(ids, palette), sync=False)
     counts = np.bincount(ids.ravel(), minlength=256)
     return {
-        "pair": {
-            "image_sha256": hashlib.sha256(content).hexdigest(),
-            "label_sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
-            "height": height,
-            "width": width,
-        },
+        "pair": pair | {"label_sha256": hashlib.sha256(ids.tobytes()).hexdigest()},
         "histogram": [*counts[: len(description.CLASSES)].tolist(), int(counts[IGNORE_INDEX])],
     }
 
@@ -180,8 +195,11 @@ def _write_if_new(path: Path, content: bytes, *, sync: bool = True) -> None:
             temporary.write_bytes(content)
 
 
-def _stamp(*paths: Path) -> list[list[int]]:
-    """Size and time of change of each file; an absent one has none."""
+def _stamp(item: Item, root: Path, out: Path) -> list[list[int]]:
+    """Size and time of change of a pair's files and its label map; an absent one has none."""
+    paths = (
+        [root / item.image, root / item.label, out / _label_path(item)] if item.label else [root / item.image]
+    )
     return [
         [status.st_size, status.st_mtime_ns] for path in paths if path.exists() for status in [path.stat()]
     ]

@@ -8,7 +8,16 @@ import importlib
 from typing import Any
 
 DATASETS = {
+    "ade20k": "seglib.datasets.ade20k:ADE20K",
+    "bdd100k": "seglib.datasets.bdd100k:BDD100K",
     "camvid": "seglib.datasets.camvid:CamVid",
+    "camvid_full": "seglib.datasets.camvid_full:CamVidFull",
+    "cityscapes": "seglib.datasets.cityscapes:Cityscapes",
+    "coco_stuff_10k": "seglib.datasets.coco_stuff:CocoStuff10k",
+    "coco_stuff_10k_182": "seglib.datasets.coco_stuff:CocoStuff10k182",
+    "coco_stuff_164k": "seglib.datasets.coco_stuff:CocoStuff164k",
+    "coco_stuff_164k_182": "seglib.datasets.coco_stuff:CocoStuff164k182",
+    "lip": "seglib.datasets.lip:LIP",
     "scenes": "seglib.datasets.scenes:Scenes",
 }
 

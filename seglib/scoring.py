@@ -204,7 +204,7 @@ def _leave_interrupts_to_parent() -> None:
 
 def _png_names(folder: Path) -> set[str]:
     if not folder.is_dir():
-        raise ValueError(f"{folder}: no such folder")
+        raise ValueError(f"{folder}: no such folder (a split whose labels are withheld cannot be scored)")
     names = {
         path.relative_to(folder).with_suffix("").as_posix()
         for path in folder.rglob("*.png")

@@ -131,8 +131,8 @@ def spoil_missing_member(archive):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_truncated, "truncated or damaged, not a whole zip archive; fetch it again"),
-        (spoil_html, "a web page .*, not a whole zip archive"),
+        (spoil_truncated, "truncated or damaged, not a whole zip or tar archive; fetch it again"),
+        (spoil_html, "a web page .*, not a whole zip or tar archive"),
         (spoil_empty, "truncated or damaged"),
         (spoil_member_bytes, "Mini-1.0/images/train/aachen/a0_rgb.png cannot be unpacked"),
         (spoil_content, "Mini-1.0/val.txt has SHA-256 .* instead of"),
@@ -158,9 +158,9 @@ def test_a_bad_archive_is_named_and_a_good_one_continues(release, out, mini, tmp
 def test_the_archive_itself_may_be_pinned(release, out, mini):
     (source,) = mini.SOURCES
     for sha256 in ("0" * 64, files.sha256_file(release / ARCHIVE)):
-        mini.SOURCES = (dataclasses.replace(source, sha256=sha256),)
+        mini.SOURCES = (dataclasses.replace(source, checksum=f"sha256:{sha256}"),)
         if sha256 == "0" * 64:
-            with pytest.raises(ValueError, match=f"{ARCHIVE}: its SHA-256 is not 0000"):
+            with pytest.raises(ValueError, match=f"{ARCHIVE}: its sha256 is .*, not 0000"):
                 run(out, mirror=release)
             assert payload(out) == set()
         else:
@@ -212,13 +212,13 @@ def test_encrypted_archives_are_named(release, out, monkeypatch):
 def interrupt_copies(monkeypatch, error, after):
     copy = archives._copy
 
-    def interrupted(archive, opened, member, target):
+    def interrupted(shown, member, target):
         nonlocal after
         after -= 1
         if after < 0:
             target.write_bytes(b"half of it")
             raise error
-        return copy(archive, opened, member, target)
+        return copy(shown, member, target)
 
     monkeypatch.setattr(archives, "_copy", interrupted)
 
@@ -250,9 +250,9 @@ def test_a_broken_run_leaves_whole_files_and_the_next_goes_on(
     unpacked = []
     copy = archives._copy
 
-    def counted(archive, opened, member, target):
-        unpacked.append(member.filename)
-        return copy(archive, opened, member, target)
+    def counted(shown, member, target):
+        unpacked.append(member.name)
+        return copy(shown, member, target)
 
     monkeypatch.setattr(archives, "_copy", counted)
     run(out, mirror=release)
@@ -273,7 +273,7 @@ def test_a_folder_that_may_not_be_written_is_named(release, out, monkeypatch):
 def test_a_set_without_published_checksums_records_its_own(release, out, mini, capsys):
     mini.published = {}
     run(out, mirror=release)
-    assert "no checksums are published; recorded" in capsys.readouterr().err
+    assert "no checksums of files are published; recorded our own" in capsys.readouterr().err
     assert len(payload(out)) == FILES
     (out / "source.json").unlink()
     (out / "images/train/bonn/b0_rgb.png").write_bytes(b"x")
@@ -284,7 +284,7 @@ def test_a_set_without_published_checksums_records_its_own(release, out, mini, c
 
 def test_a_set_behind_a_login_says_how_to_get_it(release, out, mini):
     mini.SOURCES = (dataclasses.replace(mini.SOURCES[0], url=None),)
-    with pytest.raises(ValueError, match=r"cannot be fetched without an account\. Ask the authors"):
+    with pytest.raises(ValueError, match=r"cannot be fetched without an account or a form\. Ask the authors"):
         run(out)
     run(out, mirror=release)
     assert len(payload(out)) == FILES

@@ -47,7 +47,7 @@ def test_the_manifest_describes_every_pair(out):
     found = manifest(out)
     assert list(found) == [
         *("schema", "dataset", "classes", "flip_pairs", "ignore_index"),
-        *("splits", "label_histogram", "data_digest", "software"),
+        *("splits", "unlabelled", "label_histogram", "data_digest", "about", "software"),
     ]
     assert found["classes"][1] == {"name": "left", "color": [220, 40, 40]}
     assert found["flip_pairs"] == [[1, 2]]

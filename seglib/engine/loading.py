@@ -33,8 +33,9 @@ class Sample:
     id: str
     image: Path
     image_sha256: str
-    label: Path
-    label_sha256: str
+    label: Path | None
+    """``None`` in a split whose labels the publisher keeps."""
+    label_sha256: str | None
     height: int
     width: int
 
@@ -84,14 +85,14 @@ def read_manifest(folder: Path) -> Manifest:
                     id=entry["id"],
                     image=path.parent / entry["image"],
                     image_sha256=entry["image_sha256"],
-                    label=path.parent / entry["label"],
-                    label_sha256=entry["label_sha256"],
+                    label=path.parent / entry["label"] if "label" in entry else None,
+                    label_sha256=entry.get("label_sha256"),
                     height=entry["height"],
                     width=entry["width"],
                 )
                 for entry in entries
             )
-            for name, entries in values["splits"].items()
+            for name, entries in (values["splits"] | values.get("unlabelled", {})).items()
         },
         data_digest=values["data_digest"],
     )

@@ -34,11 +34,7 @@ class Mini(DataSet):
             size=1, images="images/val/{id}_rgb.png", labels="labels/val/{id}_ids.png", list_file="val.txt"
         ),
     }
-    SOURCES = (
-        Source(
-            file_name=ARCHIVE, url="http://127.0.0.1:9/x.zip", sha256=None, size_mib=1, top_folder="Mini-1.0"
-        ),
-    )
+    SOURCES = (Source(file_name=ARCHIVE, url="http://127.0.0.1:9/x.zip", checksum=None, size_mib=1),)
     LICENCE = "CC0-1.0"
     CITATION = "none"
     INSTRUCTIONS = "Ask the authors."
