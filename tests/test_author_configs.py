@@ -155,3 +155,30 @@ def _test_size(protocol, dataset):
         return "native"
     size = "{}x{}".format(*protocol.resize_hw)
     return f"fit {size}" if protocol.keep_aspect else size
+
+
+DEEP = {"resnet101c", "resnet101c_os32", "resnet50d"}
+"""Backbones left out below: they differ in depth or shortcut from one that is in."""
+
+
+def test_the_backbones_and_options_of_the_papers_make_a_model(plans):
+    import torch
+
+    from seglib.models.segmentor import build_segmentor
+
+    chosen = {}  # per backbone, the cell with most options
+    for cell in (cell for name in PAPERS for cell in plans[name].cells):
+        if cell.backbone_name not in DEEP:
+            best = chosen.setdefault(cell.backbone_name, cell)
+            chosen[cell.backbone_name] = max(best, cell, key=lambda c: len(c.method_options))
+    assert len(chosen) == 6
+    for cell in chosen.values():
+        with torch.device("meta"):
+            model = build_segmentor(
+                method=cell.method,
+                method_options=cell.method_options,
+                backbone=cell.backbone,
+                num_classes=20,
+                load_weights=False,
+            ).eval()
+            assert model(torch.zeros(1, 3, 96, 128)).shape == (1, 20, 96, 128)
