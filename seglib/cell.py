@@ -108,8 +108,8 @@ class Protocol:
     keep_aspect: bool = True
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
-    average: Literal["probabilities", "logits"] = "probabilities"
-    """What is averaged over scales and flips."""
+    average: Literal["probabilities", "early_probabilities", "logits"] = "probabilities"
+    """What is averaged over scales and flips; early: taken at the network's own, coarse resolution."""
     crop_hw: tuple[int, int] | None = None
     """Window of ``slide``."""
     stride_hw: tuple[int, int] | None = None

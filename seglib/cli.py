@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     step = options.pop("step")
     print(f"$ python -m seglib {_hide_accounts(shlex.join(arguments))}", file=sys.stderr, flush=True)
     try:
-        registry.resolve(registry.STEPS[step])(**options)
+        registry.resolve(_target(step, options))(**options)
     except (ValueError, OSError) as error:
         if os.environ.get("SEGLIB_TRACEBACK"):
             raise
@@ -72,10 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     _device(step)
 
-    step = _step(steps, "predict", "write label maps of one split with a trained cell")
-    step.add_argument("--model", type=Path, required=True, metavar="DIR", help="what train made")
-    step.add_argument("--data", type=Path, required=True, metavar="DIR", help="prepared data set")
-    step.add_argument("--split", default="val")
+    step = _step(steps, "predict", "write label maps of one split, or of your own images")
+    step.add_argument(
+        "--model",
+        "--cell",
+        type=_trained,
+        required=True,
+        metavar="DIR",
+        help="a trained cell's folder",
+    )
+    source = step.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", type=Path, metavar="DIR", help="prepared data set")
+    source.add_argument("--images", type=Path, metavar="DIR|FILE", help="your own; writes overlays too")
+    step.add_argument("--split", help="of the data set (default: val)")
     step.add_argument(
         "--protocol", type=_protocol, default=Protocol(), metavar="JSON", help="e.g. '{\"flip\": true}'"
     )
@@ -145,6 +154,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _target(step: str, options: dict[str, Any]) -> str:
+    """Where the step's work is done; ``options`` are then its arguments."""
+    if step != "predict":
+        return registry.STEPS[step]
+    if options["data"] is not None:
+        del options["images"]
+        options["split"] = options["split"] or "val"
+        return registry.STEPS[step]
+    if options["split"] is not None:
+        raise ValueError("--split names a part of --data; --images are predicted all")
+    del options["data"], options["split"]
+    return registry.PREDICT_IMAGES
+
+
 def _step(steps: Any, name: str, what: str) -> argparse.ArgumentParser:
     return steps.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
 
@@ -172,6 +195,12 @@ def _model(step: argparse.ArgumentParser) -> None:
 
 def _cell(text: str) -> Cell:
     return _argument(Cell.from_json, text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
+
+
+def _trained(text: str) -> Path:
+    """The folder with ``cell.json``: of a whole cell it is ``train``."""
+    folder = Path(text)
+    return folder / "train" if (folder / "train" / "cell.json").is_file() else folder
 
 
 def _protocol(text: str) -> Protocol:

@@ -57,6 +57,8 @@ class Block:
     variants: tuple[str, ...] = ()
     splits: tuple[Literal["train", "val", "test"], ...] = ("val",)
     protocols: tuple[str, ...] = ("ss",)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Options of methods in this block, beside those that ``methods`` sets for all."""
     freeze: bool = False
     """Keep finished cells as they are, whatever changes in code, data or values."""
 
@@ -81,6 +83,9 @@ class Config:
     protocols: dict[str, Protocol]
     variants: dict[str, Variant] = field(default_factory=dict)
     matrix: tuple[Block, ...]
+    only: str | None = None
+    """Names, separated by commas: of data sets, methods, backbones, recipes, and ``seed0``, ... The run is
+    restricted to their cells."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,12 +157,15 @@ def load(values: dict[str, Any]) -> Plan:
             for split, name in itertools.product(block.splits, block.protocols)
         ]
         for cell in _expand(config, block, where):
-            cells[cell.id], weights[cell.id] = _identify_weights(cell, config.weights)
+            cell, weights[cell.id] = _identify_weights(cell, config.weights)
+            if cells.setdefault(cell.id, cell) != cell:
+                raise ValueError(f"{where}.options: {cell.id} has other options in an earlier block")
             evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
             if block.freeze:
                 frozen.add(cell.id)
     ordered = {id: tuple(tests.values()) for id, tests in evaluations.items()}
-    return Plan(config, tuple(cells.values()), ordered, weights, frozenset(frozen))
+    chosen = tuple(cells.values()) if config.only is None else _select(tuple(cells.values()), config.only)
+    return Plan(config, chosen, ordered, weights, frozenset(frozen))
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -183,11 +191,39 @@ def timm_models() -> frozenset[str]:
     )
 
 
+def _select(cells: tuple[Cell, ...], only: str) -> tuple[Cell, ...]:
+    """The cells that ``only`` names: along each axis those of its names, or all where it has none."""
+    names = {name.strip() for name in only.split(",") if name.strip()}
+    axes = [
+        [value(cell) for cell in cells]
+        for value in (
+            lambda cell: cell.dataset,
+            lambda cell: cell.method,
+            lambda cell: cell.backbone_name,
+            lambda cell: cell.recipe_name,
+            lambda cell: f"seed{cell.seed}",
+        )
+    ]
+    for name in sorted(names):
+        _choose(name, set().union(*axes), "config.only", "name")
+    wanted = [names & set(axis) or set(axis) for axis in axes]
+    chosen = tuple(
+        cell
+        for cell, *values in zip(cells, *axes, strict=True)
+        if all(value in some for value, some in zip(values, wanted, strict=True))
+    )
+    if not chosen:
+        raise ValueError(f"config.only: no cell has all of {', '.join(sorted(names))}")
+    return chosen
+
+
 def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
     for name in block.variants:
         variant = _pick(config.variants, name, where, "variant")
         for method in variant.methods or ():
             _choose(method, registry.METHODS, f"config.variants.{name}.methods", "method")
+    for method in block.options:
+        _choose(method, block.methods, f"{where}.options", "method of this block")
     for dataset in block.datasets:
         _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
         _check_splits(dataset, block.splits, f"{where}.splits")
@@ -198,7 +234,7 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
         parent = Cell(
             dataset=dataset,
             method=method,
-            method_options=_checked_options(config, method),
+            method_options=_checked_options(config, block, method, where),
             backbone_name=backbone,
             backbone=_pick(config.backbones, backbone, where, "backbone"),
             recipe_name=recipe,
@@ -224,8 +260,11 @@ def _check_splits(dataset: str, names: Iterable[str], where: str) -> None:
             )
 
 
-def _checked_options(config: Config, method: str) -> dict[str, Any]:
-    return signatures.check_options(method, config.methods.get(method, {}), f"config.methods.{method}")
+def _checked_options(config: Config, block: Block, method: str, where: str) -> dict[str, Any]:
+    return {
+        **signatures.check_options(method, config.methods.get(method, {}), f"config.methods.{method}"),
+        **signatures.check_options(method, block.options.get(method, {}), f"{where}.options.{method}"),
+    }
 
 
 def _apply(parent: Cell, name: str, variant: Variant) -> Cell:

@@ -51,6 +51,9 @@ STEPS = {
     "report": "seglib.reporting.page:run",
 }
 
+PREDICT_IMAGES = "seglib.engine.own_images:run"
+"""``seglib predict`` with ``--images``: apart, so that no change of it predicts a data set anew."""
+
 
 def resolve(target: str) -> Any:
     """The object that ``"package.module:Name"`` names."""

@@ -72,6 +72,37 @@ def test_the_matrix_is_a_product_with_variants_beside_their_parents(values):
     assert [test.name for test in plan.evaluations(variant)] == ["val-ss", "test-ss"]
 
 
+def test_a_block_sets_options_beside_those_of_all_blocks(values):
+    values["methods"] = {"isnet": {"width": 128, "leaky_relu": True}}
+    values["matrix"][0] |= {"methods": ["isnet", "fcn"], "options": {"isnet": {"width": 64}}}
+    isnet, variant, fcn = config.load(values).cells
+    assert isnet.method_options == {"width": 64, "leaky_relu": True}
+    assert variant.method_options == isnet.method_options | {"image_context": False}
+    assert fcn.method_options == {}
+    values["matrix"].append(values["matrix"][0] | {"options": {}})
+    with pytest.raises(
+        ValueError, match=r"matrix\[1\].options: scenes/isnet/\S+ has other options in an ear"
+    ):
+        config.load(values)
+
+
+@pytest.mark.parametrize(
+    ("only", "expected"),
+    [
+        ("fcn", ["fcn0", "fcn1"]),
+        ("seed1, isnet", ["isnet1", "isnet-no_image_context1"]),
+        ("ddsm,fcn,seed0", ["fcn0", "ddsm0"]),
+        ("scenes,resnet10t,quick,seed1,ddsm", ["ddsm1"]),
+    ],
+)
+def test_only_restricts_a_run_to_what_is_named(values, only, expected):
+    values["matrix"][0] |= {"methods": ["fcn", "isnet", "ddsm"], "seeds": [0, 1]}
+    whole = config.load(values)
+    plan = config.load(values | {"only": only})
+    assert [cell.id.split("/")[1] + cell.id[-1] for cell in plan.cells] == expected
+    assert all(plan.evaluations(cell) == whole.evaluations(cell) for cell in plan.cells)
+
+
 def test_a_recipe_extends_another(values):
     values["recipes"]["longer"] = {"extends": "quick", "iterations": 900}
     values["matrix"][0]["recipes"] = ["longer"]
@@ -101,6 +132,9 @@ def test_a_recipe_extends_another(values):
         ("backbones.A b", {"model": "resnet50"}, "use lower case letters"),
         ("methods.isnet.image_contxt", True, "did you mean 'image_context'?"),
         ("methods.isnet.image_context", "yes", "expected true or false, got 'yes'"),
+        ("matrix.0.options", {"isnet": {"widht": 1}}, "matrix[0].options.isnet.widht: unknown option"),
+        ("matrix.0.options", {"pspnet": {}}, "options: unknown method of this block 'pspnet'"),
+        ("only", "fcn,resnet10", "config.only: unknown name 'resnet10'; did you mean 'resnet10t'?"),
         ("variants.no_image_context", {}, "changes nothing in scenes/fcn"),
     ],
 )

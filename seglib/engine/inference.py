@@ -1,15 +1,17 @@
 """Label maps of one split: ``python -m seglib predict --model DIR --data DIR --split val --out DIR``.
 
-An image is seen in one or more views: scales, each also mirrored. Each view's logits are resized to the
-label's size (bilinear), turned into probabilities, and averaged; the most probable class is written. So does
-mmsegmentation. The ISNet and MCIBI authors' code averages probabilities in some configurations and logits in
-others (``use_probs_before_resize``), hence the protocol's ``average``; with one view both are the same. Where
-windows of ``slide`` overlap, their logits are averaged. Everything is float32, whatever the training used.
+The most probable class of each pixel is written, at the label's resolution; seglib/engine/views.py says how
+scales, flips and windows are averaged. Everything is float32, whatever the training used.
 
-Legend: `B` batch, `K` classes, `H, W` image and label size, `h, w` size of a view.
+Images of equal size go through the network together as far as :data:`BATCH_BYTES` reach. On a CPU the label
+maps are then the same to the bit; on a GPU other kernels may run, and logits differ by rounding.
+
+Legend: `B` batch, `K` classes, `H, W` image and label size.
 """
 
 import itertools
+import math
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,17 +20,19 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor
-from torch.nn import functional as F
 
 from seglib import provenance, sources
 from seglib.cell import Cell, Protocol
 from seglib.engine.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
-from seglib.engine.loading import load_ahead, read_image, read_manifest
-from seglib.engine.sizes import scaled_size
+from seglib.engine.loading import Sample, load_ahead, read_image, read_manifest
+from seglib.engine.views import average_views, view_sizes
 from seglib.files import atomic_folder, sha256_file, write_json
 from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.progress import track
+
+BATCH_BYTES = 2**28
+"""Of the largest map (B, K, h, w) float32: as many images of equal size are seen at once, at least one."""
+MAX_BATCH = 8
 
 
 def run(
@@ -40,19 +44,25 @@ def run(
     ``prediction.json`` beside it, which says what made it. ``workers``: threads that load images. Raises
     ``ValueError`` for a missing or damaged model or image, and when memory does not suffice.
     """
-    cell = _read_cell(model)
+    cell = read_cell(model)
     manifest = read_manifest(data)
     samples = manifest.split(split)
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     segmentor = load_segmentor(cell, model / "model.safetensors", manifest.num_classes).to(device)
-    images = load_ahead(read_image, samples, workers=workers)
+    read = load_ahead(_read_batch, _batches(samples, manifest.num_classes, protocol), workers=workers)
     with atomic_folder(out) as folder:
-        for sample, image in zip(
-            samples, track(images, total=len(samples), what=f"predict {cell.id} {split}"), strict=True
-        ):
-            prediction = predict(segmentor, image, protocol=protocol, flip_pairs=manifest.flip_pairs)
-            write_label_map(folder / f"{sample.id}.png", prediction, manifest.colors)
+        maps = (
+            pair
+            for batch, images in read
+            for pair in zip(
+                batch,
+                predict_batch(segmentor, images, protocol=protocol, flip_pairs=manifest.flip_pairs),
+                strict=True,
+            )
+        )
+        for sample, labels in track(maps, total=len(samples), what=f"predict {cell.id} {split}"):
+            write_label_map(folder / f"{sample.id}.png", labels, manifest.colors)
     record = {
         **provenance.describe(),
         "cell_id": cell.id,
@@ -67,6 +77,14 @@ def run(
         "finished": provenance.now(),
     }
     write_json(out.parent / "prediction.json", record)
+
+
+def read_cell(folder: Path) -> Cell:
+    """The cell of a trained model's folder."""
+    try:
+        return Cell.from_json((folder / "cell.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{folder}/cell.json does not exist: train the cell first (seglib train)") from None
 
 
 def load_segmentor(cell: Cell, weights: Path, num_classes: int) -> Segmentor:
@@ -90,48 +108,31 @@ def load_segmentor(cell: Cell, weights: Path, num_classes: int) -> Segmentor:
     return segmentor.to(memory_format=layout).eval()
 
 
-@torch.inference_mode()
 def predict(
     segmentor: Segmentor, image: np.ndarray, *, protocol: Protocol, flip_pairs: tuple[tuple[int, int], ...]
 ) -> np.ndarray:
-    """Class ids (H, W) uint8 of an RGB image (H, W, 3) uint8; where two are equally probable, the lower.
+    """Class ids (H, W) uint8 of an RGB image (H, W, 3) uint8, as :func:`predict_batch`."""
+    return predict_batch(segmentor, image[None], protocol=protocol, flip_pairs=flip_pairs)[0]
 
-    Memory beside the network's own: ``whole``, two maps (K, H, W) float32, whatever the scales; ``slide``,
-    two more of the size of the largest view.
+
+@torch.inference_mode()
+def predict_batch(
+    segmentor: Segmentor, images: np.ndarray, *, protocol: Protocol, flip_pairs: tuple[tuple[int, int], ...]
+) -> np.ndarray:
+    """Class ids (B, H, W) uint8 of RGB images (B, H, W, 3) uint8; where two are equally probable, the lower.
+
+    Memory beside the network's own: ``whole``, two maps (B, K, H, W) float32, whatever the scales; ``slide``,
+    two more of the size of the largest view. For 150 classes at 1024x2048 that is 2.3 GiB, and for windows
+    at scales up to 1.75 it is 7.2 GiB more.
     """
     device = next(segmentor.parameters()).device
-    pixels = torch.from_numpy(image).to(device).permute(2, 0, 1)[None].float()
-    height, width = image.shape[:2]
-    what = (
-        f"image of {height}x{width}, {protocol.mode}, scales {', '.join(f'{s:g}' for s in protocol.scales)}"
-    )
+    pixels = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+    batch, height, width = images.shape[:3]
+    scales = ", ".join(f"{scale:g}" for scale in protocol.scales)
+    what = f"{batch} image{'s' * (batch > 1)} of {height}x{width}, {protocol.mode}, scales {scales}"
     with explain_out_of_memory(device, what, "use mode slide with a smaller crop_hw, or smaller scales"):
         total = average_views(segmentor, pixels, protocol=protocol, flip_pairs=flip_pairs)
-        return total[0].argmax(0).to(torch.uint8).cpu().numpy()
-
-
-def average_views(
-    segmentor: Segmentor, images: Tensor, *, protocol: Protocol, flip_pairs: tuple[tuple[int, int], ...]
-) -> Tensor:
-    """The sum over the views of probabilities (or logits) (B, K, H, W) of images (B, 3, H, W), 0..255."""
-    size = images.shape[-2:]
-    views = list(itertools.product(protocol.scales, (False, True) if protocol.flip else (False,)))
-    total = None
-    for scale, mirrored in views:
-        view_size = scaled_size(size, protocol.resize_hw, scale=scale, keep_aspect=protocol.keep_aspect)
-        view = _resize(images, view_size)
-        if mirrored:
-            view = view.flip(-1)
-        logits = _slide(segmentor, view, protocol) if protocol.mode == "slide" else _logits(segmentor, view)
-        if mirrored:
-            logits = logits.flip(-1)
-            logits = _swap(logits, flip_pairs)  # in two lines, so that one copy at a time lives
-        logits = _resize(logits, size)
-        if protocol.average == "probabilities" and len(views) > 1:
-            # In place: at 150 classes one map of 1024x2048 is 1.3 GB.
-            logits.sub_(logits.amax(1, keepdim=True)).exp_().div_(logits.sum(1, keepdim=True))
-        total = logits if total is None else total.add_(logits)
-    return total
+        return total.argmax(1).to(torch.uint8).cpu().numpy()
 
 
 def write_label_map(path: Path, labels: np.ndarray, colors: tuple[tuple[int, int, int], ...]) -> None:
@@ -142,56 +143,21 @@ def write_label_map(path: Path, labels: np.ndarray, colors: tuple[tuple[int, int
     picture.putpalette(
         palette.ljust(768, b"\xff")
     )  # with fewer colours, Pillow would pack several ids in a byte
-    picture.save(path)
+    picture.save(path, format="PNG")
 
 
-def _logits(segmentor: Segmentor, images: Tensor) -> Tensor:
-    """At the method's own resolution, so that they are resized once."""
-    return segmentor.method(segmentor.encoder(segmentor.normalise(images))).float()
+def _batches(samples: Iterable[Sample], num_classes: int, protocol: Protocol) -> Iterator[tuple[Sample, ...]]:
+    """``samples`` in groups of equal size."""
+    for size_hw, group in itertools.groupby(sorted(samples, key=_size_hw), key=_size_hw):
+        largest = max(math.prod(size_hw), *(math.prod(size) for size in view_sizes(size_hw, protocol)))
+        count = min(max(1, BATCH_BYTES // (4 * num_classes * largest)), MAX_BATCH)
+        equal = tuple(group)
+        yield from (equal[i : i + count] for i in range(0, len(equal), count))
 
 
-def _slide(segmentor: Segmentor, view: Tensor, protocol: Protocol) -> Tensor:
-    """Logits (B, K, h, w): the mean over the windows that cover a pixel."""
-    rows, columns = (
-        _windows(length, crop, stride)
-        for length, crop, stride in zip(view.shape[-2:], protocol.crop_hw, protocol.stride_hw, strict=True)
-    )
-    total = None
-    count = torch.zeros(view.shape[-2:], device=view.device)
-    for row, column in itertools.product(rows, columns):
-        window = view[..., row, column]
-        logits = _resize(_logits(segmentor, window), window.shape[-2:])
-        if total is None:
-            total = logits.new_zeros(*logits.shape[:2], *view.shape[-2:])
-        total[..., row, column] += logits
-        count[row, column] += 1
-    return total.div_(count)
+def _size_hw(sample: Sample) -> tuple[int, int]:
+    return sample.height, sample.width
 
 
-def _windows(length: int, crop: int, stride: int) -> list[slice]:
-    """Windows of ``crop`` (or all) of ``length`` pixels, ``stride`` apart, the last one moved back to fit."""
-    crop = min(crop, length)
-    starts = [min(start, length - crop) for start in range(0, length - crop + stride, stride)]
-    return [slice(start, start + crop) for start in dict.fromkeys(starts)]
-
-
-def _swap(logits: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
-    if not flip_pairs:
-        return logits
-    order = list(range(logits.shape[1]))
-    for a, b in flip_pairs:
-        order[a], order[b] = b, a
-    return logits[:, order]
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == torch.Size(size):
-        return maps
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
-
-
-def _read_cell(folder: Path) -> Cell:
-    try:
-        return Cell.from_json((folder / "cell.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}/cell.json does not exist: train the cell first (seglib train)") from None
+def _read_batch(samples: tuple[Sample, ...]) -> tuple[tuple[Sample, ...], np.ndarray]:
+    return samples, np.stack([read_image(sample) for sample in samples])

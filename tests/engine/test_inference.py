@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from seglib.cell import Backbone, Cell, Protocol, Recipe
-from seglib.engine import checkpoints, inference
+from seglib.engine import checkpoints, inference, views
 from seglib.engine.loading import read_image, read_manifest
 from seglib.files import sha256_file, write_json
 from seglib.models.segmentor import build_segmentor
@@ -64,6 +64,7 @@ def plain_loop(segmentor, image, protocol):
     height, width = image.shape[:2]
     image = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     maps = []
+    early = protocol.average == "early_probabilities"
     for scale in protocol.scales:
         size = (int(height * scale + 0.5), int(width * scale + 0.5))
         for mirrored in (False, True)[: 1 + protocol.flip]:
@@ -80,11 +81,13 @@ def plain_loop(segmentor, image, protocol):
                 )
                 for y in [min(i * sh, size[0] - ch) for i in range(y_count)]:
                     for x in [min(i * sw, size[1] - cw) for i in range(x_count)]:
-                        logits[:, :, y : y + ch, x : x + cw] += segmentor(view[:, :, y : y + ch, x : x + cw])
+                        window = segmentor(view[:, :, y : y + ch, x : x + cw])
+                        logits[:, :, y : y + ch, x : x + cw] += window.softmax(1) if early else window
                         count[y : y + ch, x : x + cw] += 1
                 logits = logits / count
             else:
                 logits = segmentor.method(segmentor.encoder(segmentor.normalise(view)))
+                logits = logits.softmax(1) if early else logits
             if mirrored:
                 logits = torch.flip(logits, [3])[:, [0, 2, 1, 3]]
             logits = F.interpolate(logits, (height, width), mode="bilinear")
@@ -96,6 +99,8 @@ WINDOW = {"mode": "slide", "crop_hw": (24, 20), "stride_hw": (16, 13)}
 PROTOCOLS = {
     "flip": Protocol(flip=True),
     "logits": Protocol(flip=True, scales=(1.0, 1.5), average="logits"),
+    "early": Protocol(flip=True, scales=(1.0, 1.5), average="early_probabilities"),
+    "early in windows": Protocol(**WINDOW, flip=True, average="early_probabilities"),
     "multi-scale and flip": Protocol(scales=(0.5, 1.0, 1.75), flip=True),
     "windows": Protocol(**WINDOW, scales=(0.75, 1.0)),
     "everything": Protocol(**WINDOW, scales=(0.5, 1.0, 1.75), flip=True),
@@ -109,9 +114,9 @@ def test_every_protocol_equals_a_plain_loop(segmentor, miniature, protocol, inde
     expected = plain_loop(segmentor, image, protocol)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
-        found = inference.average_views(segmentor, pixels, protocol=protocol, flip_pairs=PAIRS)
-    views = len(protocol.scales) * (1 + protocol.flip)
-    torch.testing.assert_close(found / views, expected, rtol=0, atol=1e-5)
+        found = views.average_views(segmentor, pixels, protocol=protocol, flip_pairs=PAIRS)
+    count = len(protocol.scales) * (1 + protocol.flip)
+    torch.testing.assert_close(found / count, expected, rtol=0, atol=1e-5)
     labels = inference.predict(segmentor, image, protocol=protocol, flip_pairs=PAIRS)
     assert labels.shape == image.shape[:2]
     assert labels.dtype == np.uint8
@@ -128,6 +133,29 @@ def test_one_whole_view_is_the_class_of_the_largest_logit(segmentor, miniature):
     assert np.array_equal(
         inference.predict(segmentor, image, protocol=Protocol(), flip_pairs=PAIRS), expected
     )
+
+
+def test_images_seen_together_are_as_seen_alone(segmentor, miniature):
+    samples = read_manifest(miniature).split("train")
+    images = np.stack([read_image(sample) for sample in samples if sample.height == 40])
+    protocol = Protocol(scales=(1.0, 1.5), flip=True)
+    alone = [inference.predict(segmentor, image, protocol=protocol, flip_pairs=PAIRS) for image in images]
+    together = inference.predict_batch(segmentor, images, protocol=protocol, flip_pairs=PAIRS)
+    assert np.array_equal(together, alone)
+
+
+def test_batches_hold_equal_sizes_each_image_once_and_bounded_maps(miniature, monkeypatch):
+    samples = read_manifest(miniature).split("train")
+    protocol = Protocol(scales=(0.5, 2.0))
+    batches = list(inference._batches(samples, 4, protocol))
+    assert sorted(sample.id for batch in batches for sample in batch) == sorted(s.id for s in samples)
+    assert [len(batch) for batch in batches] == [5, 5]
+    assert all(len({(s.height, s.width) for s in batch}) == 1 for batch in batches)
+    for room, sizes in ((3 * 4 * 4 * 80 * 104, {2, 3}), (1, {1})):
+        monkeypatch.setattr(inference, "BATCH_BYTES", room)
+        batches = list(inference._batches(samples, 4, protocol))
+        assert {len(batch) for batch in batches} == sizes
+        assert all(len(b) == 1 or len(b) * 4 * 4 * 4 * b[0].height * b[0].width <= room for b in batches)
 
 
 def test_the_test_size_is_where_the_network_looks_and_the_label_keeps_its_own(segmentor, miniature):
@@ -151,7 +179,7 @@ def test_the_test_size_is_where_the_network_looks_and_the_label_keeps_its_own(se
     ],
 )
 def test_windows_cover_the_image_and_end_at_its_border(length, crop, stride, starts):
-    windows = inference._windows(length, crop, stride)
+    windows = views._windows(length, crop, stride)
     assert [window.start for window in windows] == starts
     assert {window.stop - window.start for window in windows} == {min(crop, length)}
     assert windows[-1].stop == length
@@ -272,7 +300,7 @@ def test_memory_is_bounded_whatever_the_number_of_scales(protocol, maps):
     size = (128, 256)
     model = Coarse()
     with PeakMemory() as memory, torch.inference_mode():
-        total = inference.average_views(model, torch.zeros(1, 3, *size), protocol=protocol, flip_pairs=PAIRS)
+        total = views.average_views(model, torch.zeros(1, 3, *size), protocol=protocol, flip_pairs=PAIRS)
     assert total.shape == (1, 150, *size)
     one_map = 150 * size[0] * size[1] * 4
     coarse = 2 * one_map * max(protocol.scales) ** 2 / 64

@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from tests.workflow.project import CONFIG, FCN, Project, copy_code
+from seglib import config as configuration
+from tests.workflow.project import CONFIG, FCN, ROOT, Project, copy_code
 
 
 @pytest.fixture
@@ -43,6 +44,15 @@ def test_the_default_run_is_planned_without_a_configfile(fresh):
 def test_a_single_file_is_a_target(fresh):
     planned = fresh.planned(f"results/cells/{FCN}/train/model.safetensors")
     assert {rule for rule, _ in planned} == {"download", "prepare", "train"}
+
+
+@pytest.mark.parametrize(("name", "only"), [("mcibi", None), ("isnet", "ade20k,resnet50c,seed0")])
+def test_a_paper_is_planned_whole_or_as_far_as_one_device_gets(fresh, name, only):
+    plan = configuration.load(configuration.read(ROOT / "config" / f"{name}.yaml") | {"only": only})
+    choice = [] if only is None else ["--config", f"only={only}"]
+    planned = fresh.planned("--configfile", f"config/{name}.yaml", *choice)
+    assert {cell for rule, cell in planned if rule == "train"} == {cell.id for cell in plan.cells}
+    assert len(plan.cells) == 2 if only else len(plan.cells) > 90
 
 
 def test_a_failed_cell_is_reported_and_stops_no_other(project):
