@@ -58,6 +58,21 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
     )
 
+    step = _step(steps, "verify", "check every file of a prepared data set against what was recorded")
+    step.add_argument("dataset", choices=sorted(registry.DATASETS))
+    step.add_argument("--data", type=Path, metavar="DIR", help="default: data/DATASET")
+    step.add_argument("--raw", type=Path, metavar="DIR", help="what download made (default: raw in --data)")
+    step.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
+    )
+
+    step = _step(steps, "inspect", "statistics, class frequencies and a contact sheet of a prepared data set")
+    step.add_argument("dataset", choices=sorted(registry.DATASETS))
+    step.add_argument("--data", type=Path, metavar="DIR", help="default: data/DATASET")
+    step.add_argument(
+        "--out", type=Path, metavar="FILE", help="PNG of the contact sheet (default: DATASET.png)"
+    )
+
     step = _step(steps, "train", "train one cell; goes on where an earlier run stopped")
     step.add_argument(
         "--cell", type=_cell, required=True, metavar="JSON|FILE", help="the cell, e.g. a cell.json"
