@@ -118,6 +118,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="another result's metrics.json: paired bootstrap over images",
     )
+    step.add_argument(
+        "--subset", action="store_true", help="leave out labels without a prediction; the result says so"
+    )
     step.add_argument("--csv", action="store_true", help="also write the per-class table as CSV")
     step.add_argument("--latex", action="store_true", help="also write it as LaTeX")
     step.add_argument(

@@ -73,6 +73,8 @@ class Config:
     workers: int = 2
     checkpoint_interval_s: float = 60.0
     boundary_ratio: float = 0.02
+    limit: int | None = None
+    """At most so many images of each split: to try a recipe."""
     datasets: dict[str, DataSource] = field(default_factory=dict)
     backbones: dict[str, Backbone]
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -148,6 +150,8 @@ def load(values: dict[str, Any]) -> Plan:
             for split, name in itertools.product(block.splits, block.protocols)
         ]
         for cell in _expand(config, block, where):
+            if config.limit is not None:
+                cell = _limited(cell, config.limit)
             cells[cell.id], weights[cell.id] = _identify_weights(cell, config.weights)
             evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
             if block.freeze:
@@ -204,6 +208,15 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
             variant = config.variants[name]
             if variant.methods is None or method in variant.methods:
                 yield _apply(parent, name, variant)
+
+
+def _limited(cell: Cell, limit: int) -> Cell:
+    if limit < cell.recipe.batch_size:
+        raise ValueError(
+            f"config.limit: {limit} images fill no batch: recipe {cell.recipe_name} has batch_size "
+            f"{cell.recipe.batch_size}"
+        )
+    return cell.limited(limit)
 
 
 def _checked_options(config: Config, method: str) -> dict[str, Any]:

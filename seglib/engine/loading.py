@@ -9,7 +9,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from PIL import Image
+
+from seglib.engine.randomness import derive_seed
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,6 +56,20 @@ class Manifest:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def limited(self, count: int | None, *, seed: int) -> "Manifest":
+        """At most ``count`` images of each split, chosen by ``seed``, in their order; ``None``: all.
+
+        A larger count takes the images of a smaller one and more.
+        """
+        if count is None:
+            return self
+        return replace(self, splits={name: self._choose(name, count, seed) for name in self.splits})
+
+    def _choose(self, split: str, count: int, seed: int) -> tuple[Sample, ...]:
+        samples = self.splits[split]
+        rng = np.random.default_rng(derive_seed(self.dataset, "limit", split, seed))
+        return tuple(samples[index] for index in sorted(rng.permutation(len(samples))[:count]))
 
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; ``ValueError`` when there is none of that name, or nothing in it."""

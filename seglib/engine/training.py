@@ -62,7 +62,7 @@ def run(
     in ``failed.json``, and later attempts end at once until cell, code or data change. On SIGTERM or SIGINT
     the step is finished, a checkpoint written, and the process exits with 128 + the signal's number.
     """
-    manifest = read_manifest(data)
+    manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
     identity = {
         "cell": hashlib.sha256(cell.to_json().encode()).hexdigest(),
         "code": sources.step_code("train", method=cell.method),

@@ -125,3 +125,23 @@ def test_decoding_once_changes_nothing(miniature, monkeypatch):
 def test_a_batch_larger_than_the_set_is_refused(miniature):
     with pytest.raises(ValueError, match=r"batch_size 11 is more than the 10 training images of miniature"):
         train_set(miniature, batch_size=11)
+
+
+def ids(manifest):
+    return {name: [sample.id for sample in samples] for name, samples in manifest.splits.items()}
+
+
+def test_a_limit_takes_images_by_seed_and_a_larger_one_takes_more(miniature):
+    whole = read_manifest(miniature)
+    assert whole.limited(None, seed=0) == whole
+    assert whole.limited(99, seed=0) == whole
+    few, more, other = (whole.limited(n, seed=seed) for n, seed in ((3, 0), (6, 0), (3, 1)))
+    assert [len(found["train"]) for found in map(ids, (few, more, other))] == [3, 6, 3]
+    assert set(few.splits["train"]) < set(more.splits["train"])
+    assert few.splits["train"] != other.splits["train"]
+    assert few.splits["val"] == whole.splits["val"], "no more than there are"
+    places = [whole.splits["train"].index(sample) for sample in more.splits["train"]]
+    assert places == sorted(places)
+    recipe = Recipe(iterations=10, batch_size=2, crop_hw=(32, 40), lr=0.1)
+    data = TrainSet(manifest=few, recipe=recipe, seed=7, fill=(1, 2, 3))
+    assert {id for i in range(9) for id in data.batch(i).ids} == set(ids(few)["train"])

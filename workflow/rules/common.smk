@@ -145,6 +145,11 @@ def name_split(wildcards):
     return EVALUATIONS[wildcards.cell, wildcards.test].split
 
 
+def choose_scored_images(wildcards):
+    """A cell that is limited to a part of the images has predictions of these only."""
+    return "" if CELLS[wildcards.cell].limit is None else "--subset"
+
+
 def count_classes(wildcards):
     return len(registry.resolve(registry.DATASETS[find_cell(wildcards).dataset]).CLASSES)
 
