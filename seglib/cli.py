@@ -84,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument(
         "--checkpoint-interval-s", type=float, default=60.0, metavar="S", help="default: %(default)s"
     )
+    step.add_argument(
+        "--cache", choices=("uint8",), help="keep decoded pixels in the folder cache of the data set"
+    )
     _device(step)
 
     step = _step(steps, "predict", "write label maps of one split with a trained cell")

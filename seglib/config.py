@@ -72,6 +72,7 @@ class Config:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = 2
     checkpoint_interval_s: float = 60.0
+    cache: Literal["uint8"] | None = None
     boundary_ratio: float = 0.02
     limit: int | None = None
     """At most so many images of each split: to try a recipe."""

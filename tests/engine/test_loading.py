@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from seglib.cell import Recipe
+from seglib.engine import pixel_cache
 from seglib.engine.loading import load_ahead, read_image, read_label, read_manifest
 from seglib.engine.training_set import TrainSet
 
@@ -114,7 +115,7 @@ def test_the_same_image_is_cropped_anew_each_epoch(miniature):
 
 def test_decoding_once_changes_nothing(miniature, monkeypatch):
     cached = train_set(miniature)
-    monkeypatch.setattr("seglib.engine.training_set.CACHE_BYTES", 0)
+    monkeypatch.setattr(pixel_cache, "MEMORY_BYTES", 0)
     plain = train_set(miniature)
     for iteration in range(6):  # the second epoch reads from memory
         assert torch.equal(cached.batch(iteration).images, plain.batch(iteration).images)

@@ -102,7 +102,8 @@ def test_adding_a_seed_runs_that_seed_only(project):
 
 def test_settings_of_the_run_rerun_no_cell(project):
     reordered = dict(reversed(list(CONFIG.items())))
-    reordered |= {"device": "cpu", "workers": 1, "mirror": "elsewhere", "checkpoint_interval_s": 5}
+    reordered |= {"device": "cpu", "workers": 1, "mirror": "elsewhere"}
+    reordered |= {"checkpoint_interval_s": 5, "cache": "uint8"}
     reordered["recipes"] = {name: dict(reversed(list(r.items()))) for name, r in CONFIG["recipes"].items()}
     project.configure(reordered)
     assert project.planned("--cores", "1") <= AFTER_SCORE

@@ -129,6 +129,7 @@ def choose_training_options(wildcards):
         device=PLAN.config.device,
         workers=PLAN.config.workers,
         checkpoint_interval_s=PLAN.config.checkpoint_interval_s,
+        cache=PLAN.config.cache,
     )
 
 
