@@ -58,6 +58,8 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
     ``data``: the prepared data set (default ``data/<dataset>``); ``raw``: what download made (default
     ``raw`` in it). Raises ``ValueError`` where there is no manifest to check against.
     """
+    if workers < 1:
+        raise ValueError(f"--workers {workers}: at least one is needed")
     data = data or Path("data", dataset)
     raw = raw or data / "raw"
     description = registry.resolve(registry.DATASETS[dataset])()
@@ -81,7 +83,7 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
         said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
         print(f"{dataset}: {said} ({len(files):,} files checked). {REMEDY}")
         sys.exit(1)
-    sizes = ", ".join(f"{name} {len(pairs):,}" for name, pairs in manifest["splits"].items())
+    sizes = ", ".join(f"{name} {len(pairs):,}" for name, pairs in _splits(manifest).items())
     print(f"{dataset}: all {len(files):,} files are as recorded; {sizes} images; {manifest['data_digest']}")
 
 
@@ -112,12 +114,17 @@ def _expected(
     files = defaultdict(list)
     for path, digest in listing.items():
         files[_normal(root / path)].append(Record(digest, None, "raw/files.sha256"))
-    for pairs in manifest["splits"].values():
-        for pair in pairs:
-            for kind, digest in (("image", "image_sha256"), ("label", "label_file_sha256")):
+    for pair in (pair for pairs in _splits(manifest).values() for pair in pairs):
+        for kind, digest in (("image", "image_sha256"), ("label", "label_file_sha256")):
+            if kind in pair:
                 record = Record(pair[digest], pair[f"{kind}_bytes"], "manifest.json")
                 files[_normal(data / pair[kind])].append(record)
     return dict(files)
+
+
+def _splits(manifest: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """All splits, also those of images whose labels the publisher keeps."""
+    return manifest["splits"] | manifest.get("unlabelled", {})
 
 
 def _compare(path: Path, records: list[Record]) -> list[Finding]:
@@ -139,8 +146,9 @@ def _tables(description: DataSet, manifest: dict[str, Any], data: Path) -> Itera
     """Split sizes, classes and digest: what follows from the manifest and the description alone."""
     path = str(data / "manifest.json")
     for name, split in description.SPLITS.items():
-        found = len(manifest["splits"].get(name, ()))
-        if found != split.size:
+        found = len(_splits(manifest).get(name, ()))
+        is_left_out = split.labels is None and not found  # as anyone may who has no use for it
+        if found != split.size and not is_left_out:
             yield Finding("wrong", f"split {name}", f"{found:,} images, published are {split.size:,}")
     classes = {name: manifest[name] for name in ("classes", "flip_pairs", "ignore_index")}
     if classes != class_table(description):

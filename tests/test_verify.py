@@ -186,6 +186,11 @@ def test_without_a_manifest_there_is_nothing_to_check_against(check, data):
         check()
 
 
+def test_no_workers_are_refused(check):
+    with pytest.raises(ValueError, match="--workers 0: at least one is needed"):
+        check(workers=0)
+
+
 def test_the_manifest_of_another_data_set_is_refused(check, data):
     change_manifest(data, lambda manifest: manifest.update(dataset="other"))
     with pytest.raises(ValueError, match="is of data set other, not mini"):
