@@ -130,6 +130,13 @@ class Cell:
     recipe_name: str
     recipe: Recipe
     seed: int
+    limit: int | None = None
+    """At most so many images of each split, chosen by the seed, for training and tests: to try a recipe.
+    The name of the recipe says so too, and no such number is comparable."""
+
+    def limited(self, limit: int) -> "Cell":
+        """The same on at most ``limit`` images of each split, under a name of its own."""
+        return dataclasses.replace(self, recipe_name=f"{self.recipe_name}_limit{limit}", limit=limit)
 
     @property
     def model_name(self) -> str:

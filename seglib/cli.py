@@ -59,6 +59,21 @@ def _parser() -> argparse.ArgumentParser:
         "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
     )
 
+    step = _step(steps, "verify", "check every file of a prepared data set against what was recorded")
+    step.add_argument("dataset", choices=sorted(registry.DATASETS))
+    step.add_argument("--data", type=Path, metavar="DIR", help="default: data/DATASET")
+    step.add_argument("--raw", type=Path, metavar="DIR", help="what download made (default: raw in --data)")
+    step.add_argument(
+        "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
+    )
+
+    step = _step(steps, "inspect", "statistics, class frequencies and a contact sheet of a prepared data set")
+    step.add_argument("dataset", choices=sorted(registry.DATASETS))
+    step.add_argument("--data", type=Path, metavar="DIR", help="default: data/DATASET")
+    step.add_argument(
+        "--out", type=Path, metavar="FILE", help="PNG of the contact sheet (default: DATASET.png)"
+    )
+
     step = _step(steps, "train", "train one cell; goes on where an earlier run stopped")
     step.add_argument(
         "--cell", type=_cell, required=True, metavar="JSON|FILE", help="the cell, e.g. a cell.json"
@@ -69,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--weights", type=Path, metavar="FILE", help="the initial weights that the cell names")
     step.add_argument(
         "--checkpoint-interval-s", type=float, default=60.0, metavar="S", help="default: %(default)s"
+    )
+    step.add_argument(
+        "--cache", choices=("uint8",), help="keep decoded pixels in the folder cache of the data set"
     )
     _device(step)
 
@@ -112,6 +130,9 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         metavar="FILE",
         help="another result's metrics.json: paired bootstrap over images",
+    )
+    step.add_argument(
+        "--subset", action="store_true", help="leave out labels without a prediction; the result says so"
     )
     step.add_argument("--csv", action="store_true", help="also write the per-class table as CSV")
     step.add_argument("--latex", action="store_true", help="also write it as LaTeX")

@@ -75,7 +75,10 @@ class Config:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     workers: int = 2
     checkpoint_interval_s: float = 60.0
+    cache: Literal["uint8"] | None = None
     boundary_ratio: float = 0.02
+    limit: int | None = None
+    """At most so many images of each split: to try a recipe."""
     datasets: dict[str, DataSource] = field(default_factory=dict)
     backbones: dict[str, Backbone]
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -157,6 +160,8 @@ def load(values: dict[str, Any]) -> Plan:
             for split, name in itertools.product(block.splits, block.protocols)
         ]
         for cell in _expand(config, block, where):
+            if config.limit is not None:
+                cell = _limited(cell, config.limit)
             cell, weights[cell.id] = _identify_weights(cell, config.weights)
             if cells.setdefault(cell.id, cell) != cell:
                 raise ValueError(f"{where}.options: {cell.id} has other options in an earlier block")
@@ -258,6 +263,15 @@ def _check_splits(dataset: str, names: Iterable[str], where: str) -> None:
                 f"{where}: the labels of {dataset}'s split {name!r} are withheld by its publisher, so it "
                 f"cannot be scored; 'seglib predict --split {name}' writes the label maps to hand in"
             )
+
+
+def _limited(cell: Cell, limit: int) -> Cell:
+    if limit < cell.recipe.batch_size:
+        raise ValueError(
+            f"config.limit: {limit} images fill no batch: recipe {cell.recipe_name} has batch_size "
+            f"{cell.recipe.batch_size}"
+        )
+    return cell.limited(limit)
 
 
 def _checked_options(config: Config, block: Block, method: str, where: str) -> dict[str, Any]:

@@ -65,13 +65,13 @@ def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
     os.sync()
     _write_if_new(out / "classes.txt", "".join(f"{name}\n" for name in description.CLASSES).encode())
     manifest = {
-        "schema": 1,
+        "schema": 2,
         "dataset": dataset,
-        **_class_table(description),
+        **class_table(description),
         "splits": splits,
         "unlabelled": unlabelled,
         "label_histogram": {split: counts.tolist() for split, counts in histogram.items()},
-        "data_digest": data_digest(splits, _class_table(description)),
+        "data_digest": data_digest(splits, class_table(description)),
         "about": {
             "title": description.TITLE,
             "evaluation": description.EVALUATION,
@@ -116,7 +116,8 @@ def _root(raw: Path) -> tuple[Path, bool]:
     return (Path(source["data_root"]), True) if "data_root" in source else (raw, False)
 
 
-def _class_table(description: DataSet) -> dict[str, Any]:
+def class_table(description: DataSet) -> dict[str, Any]:
+    """The part of a manifest that follows from the data set's description alone."""
     return {
         "classes": [
             {"name": name, "color": list(color)}
@@ -159,11 +160,19 @@ def _convert_all(
 
 
 def _convert(description: DataSet, item: Item, root: Path, out: Path, palette: bytes) -> dict[str, Any]:
-    """Check one pair and write its label map; or check one image without a label."""
+    """Check one pair and write its label map; or check one image without a label.
+
+    ``label_sha256`` is of the pixels, which a result depends on; ``label_file_sha256`` of the PNG.
+    """
     image_path = root / item.image
     content = image_path.read_bytes()
     width, height = open_image(content, image_path).size
-    pair = {"image_sha256": hashlib.sha256(content).hexdigest(), "height": height, "width": width}
+    pair = {
+        "image_sha256": hashlib.sha256(content).hexdigest(),
+        "image_bytes": len(content),
+        "height": height,
+        "width": width,
+    }
     if item.label is None:
         return {"pair": pair}
     label_path = root / item.label
@@ -173,10 +182,16 @@ def _convert(description: DataSet, item: Item, root: Path, out: Path, palette: b
             f"{label_path}: {ids.shape[0]}x{ids.shape[1]} pixels, but its image {item.image} has "
             f"{height}x{width}; replace whichever is not as published"
         )
-    _write_if_new(out / _label_path(item), _palette_png(ids, palette), sync=False)
+    label = _palette_png(ids, palette)
+    _write_if_new(out / _label_path(item), label, sync=False)
     counts = np.bincount(ids.ravel(), minlength=256)
     return {
-        "pair": pair | {"label_sha256": hashlib.sha256(ids.tobytes()).hexdigest()},
+        "pair": pair
+        | {
+            "label_sha256": hashlib.sha256(ids.tobytes()).hexdigest(),
+            "label_file_sha256": hashlib.sha256(label).hexdigest(),
+            "label_bytes": len(label),
+        },
         "histogram": [*counts[: len(description.CLASSES)].tolist(), int(counts[IGNORE_INDEX])],
     }
 

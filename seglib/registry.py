@@ -42,6 +42,8 @@ METHODS = {
 STEPS = {
     "download": "seglib.download:run",
     "prepare": "seglib.prepare:run",
+    "verify": "seglib.verify:run",
+    "inspect": "seglib.inspection:run",
     "train": "seglib.engine.training:run",
     "predict": "seglib.engine.inference:run",
     "score": "seglib.scoring:run",

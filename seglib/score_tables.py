@@ -34,7 +34,7 @@ def text_table(metrics: dict[str, Any]) -> str:
     means = (f"{title} {_percent(metrics[key])}" for key, title in MEANS.items() if key in metrics)
     lines.append("  ".join(means))
     lines.append(
-        f"{metrics['num_images']} images, values in percent; boundary width {settings['boundary_ratio']:g} "
+        f"{_images(metrics)}, values in percent; boundary width {settings['boundary_ratio']:g} "
         f"of the diagonal, ignored value {settings['ignore_index']}, '-': undefined (not in the mean)"
     )
     return "\n".join(lines + _against(metrics))
@@ -57,6 +57,7 @@ def latex_table(metrics: dict[str, Any]) -> str:
     """A ``tabular`` in percent; needs the package booktabs."""
     columns = _columns(metrics)
     lines = [
+        f"% {_images(metrics)}",
         rf"\begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"\toprule",
         " & ".join(["Class", *(title for title, _ in columns)]) + r" \\",
@@ -68,6 +69,12 @@ def latex_table(metrics: dict[str, Any]) -> str:
         cells = (_percent(values[i], undefined="--") for _, values in columns)
         lines.append(" & ".join([name.translate(LATEX_ESCAPES), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _images(metrics: dict[str, Any]) -> str:
+    if metrics["num_images"] == metrics["num_labels"]:
+        return f"{metrics['num_images']} images"
+    return f"{metrics['num_images']} of {metrics['num_labels']} images (not comparable with numbers of all)"
 
 
 def _columns(metrics: dict[str, Any]) -> list[tuple[str, list[float | None]]]:

@@ -51,12 +51,14 @@ def run(
     against: Path | None,
     csv: bool,
     latex: bool,
+    subset: bool = False,
 ) -> None:
     """Write ``out`` (JSON) and ``counts.npz`` beside it; print the table.
 
     ``predictions``, ``labels``: folders of single-channel PNGs with the same relative paths.
     ``class_names``: one name a line, in label order; a category may follow after a tab, then the IoU
-    of categories is given too. ``against``: another result's ``metrics.json`` or ``counts.npz``.
+    of categories is given too. ``subset``: labels without a prediction are left out, and the result says
+    how many there are. ``against``: another result's ``metrics.json`` or ``counts.npz``.
     ``csv``, ``latex``: also write the table as ``.csv``, ``.tex`` beside ``out``.
 
     Raises ``ValueError`` naming the file for whatever cannot be scored; nothing is written then.
@@ -68,11 +70,11 @@ def run(
     settings = Settings(num_classes=num_classes, ignore_index=ignore_index, boundary_ratio=boundary_ratio)
     class_table = _class_table(class_names, num_classes)
     other = None if against is None else Counts.load(_counts_file(against))
-    names = matched_names(predictions, labels)
+    names, num_labels = matched_names(predictions, labels, subset=subset)
     if other is not None:
         _require_same_task(settings, names, other)
     counts = count_files(names, predictions, labels, settings, workers=workers)
-    metrics = summarize(counts, class_table)
+    metrics = summarize(counts, class_table, num_labels=num_labels)
     counts.save(out.parent / "counts.npz")
     write_json(out, metrics)
     if csv:
@@ -86,8 +88,11 @@ def run(
     print(f"written: {out}, {out.parent / 'counts.npz'}")
 
 
-def matched_names(predictions: Path, labels: Path) -> list[str]:
-    """Paths below both folders, without ``.png``, sorted; ``ValueError`` when one folder has a file more."""
+def matched_names(predictions: Path, labels: Path, *, subset: bool = False) -> tuple[list[str], int]:
+    """Paths below both folders, without ``.png``, sorted; and the number of labels.
+
+    ``ValueError`` when one folder has a file more; with ``subset``, only when it is a prediction.
+    """
     predicted, labelled = _png_names(predictions), _png_names(labels)
     unscored, unlabelled = sorted(labelled - predicted), sorted(predicted - labelled)
     if not predicted & labelled:
@@ -95,7 +100,7 @@ def matched_names(predictions: Path, labels: Path) -> list[str]:
             f"no prediction has the name of a label: {predictions} holds {unlabelled[0]}.png, ..., "
             f"{labels} holds {unscored[0]}.png, ...; a prediction needs its label's relative path"
         )
-    if unscored:
+    if unscored and not subset:
         raise ValueError(
             f"{predictions / unscored[0]}.png: missing ({len(unscored)} labels without prediction)"
         )
@@ -103,7 +108,7 @@ def matched_names(predictions: Path, labels: Path) -> list[str]:
         raise ValueError(
             f"{predictions / unlabelled[0]}.png: has no label ({len(unlabelled)} such predictions)"
         )
-    return sorted(labelled)
+    return sorted(predicted), len(labelled)
 
 
 def count_files(
@@ -125,8 +130,12 @@ def count_files(
             ) from None
 
 
-def summarize(counts: Counts, class_table: list[tuple[str, str | None]]) -> dict[str, Any]:
-    """The content of ``metrics.json``. ``class_table``: name and category of each class."""
+def summarize(
+    counts: Counts, class_table: list[tuple[str, str | None]], *, num_labels: int
+) -> dict[str, Any]:
+    """The content of ``metrics.json``. ``class_table``: name and category of each class. ``num_labels``: of
+    the whole split; more than there are images mark a number that is comparable with none of all images.
+    """
     radii = counts.settings.contour_radii_px
     total = counts.total()
     per_class, means = scores.per_class(total, radii), scores.means(total, radii)
@@ -134,6 +143,7 @@ def summarize(counts: Counts, class_table: list[tuple[str, str | None]]) -> dict
         "schema": 1,
         "settings": {**asdict(counts.settings), **POLICIES},
         "num_images": len(counts.images),
+        "num_labels": num_labels,
         "class_names": [name for name, _ in class_table],
         **means,
         "per_class": per_class,

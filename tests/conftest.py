@@ -31,7 +31,7 @@ def write_miniature(folder: Path) -> Path:
         entries = [_write_pair(folder, split, index) for index in range(count)]
         splits[split] = entries
     manifest = {
-        "schema": 1,
+        "schema": 2,
         "dataset": "miniature",
         "classes": [{"name": name, "color": color} for name, color in zip(NAMES, COLORS, strict=True)],
         "flip_pairs": [[1, 2]],
@@ -69,7 +69,10 @@ def _write_pair(folder: Path, split: str, index: int) -> dict:
         "image": f"images/{split}/{name}.png",
         "image_sha256": hashlib.sha256(paths["images"].read_bytes()).hexdigest(),
         "label": f"labels/{split}/{name}.png",
+        "image_bytes": paths["images"].stat().st_size,
         "label_sha256": hashlib.sha256(label.tobytes()).hexdigest(),
+        "label_file_sha256": hashlib.sha256(paths["labels"].read_bytes()).hexdigest(),
+        "label_bytes": paths["labels"].stat().st_size,
         "height": height,
         "width": width,
     }

@@ -144,6 +144,24 @@ def test_mistakes_are_named(values, path, value, message):
         config.load(values)
 
 
+def test_a_limit_gives_every_cell_a_name_of_its_own(values):
+    whole = config.load(values)
+    limited = config.load({**values, "limit": 50})
+    for cell, tried in zip(whole.cells, limited.cells, strict=True):
+        assert tried == cell.limited(50)
+        assert tried.id == cell.id.replace(f"/{cell.recipe_name}/", f"/{cell.recipe_name}_limit50/")
+        assert limited.evaluations(tried) == whole.evaluations(cell)
+        assert (cell.limit, tried.limit) == (None, 50)
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1])
+def test_a_limit_that_fills_no_batch_is_refused_before_any_job(values, limit):
+    with pytest.raises(
+        ValueError, match=rf"config.limit: {limit} images fill no batch: recipe \w+ has batch"
+    ):
+        config.load({**values, "limit": limit})
+
+
 def test_broken_yaml_is_one_line(tmp_path):
     path = tmp_path / "broken.yaml"
     path.write_text("a: [1\nb: 2")

@@ -57,7 +57,9 @@ def test_the_manifest_describes_every_pair(out):
     for split, pairs in found["splits"].items():
         for pair in pairs:
             assert pair["image"] == f"raw/images/{split}/{pair['id']}_rgb.png"
-            assert pair["image_sha256"] == sha256_file(out / pair["image"])
+            for kind, digest in (("image", "image_sha256"), ("label", "label_file_sha256")):
+                assert pair[digest] == sha256_file(out / pair[kind])
+                assert pair[f"{kind}_bytes"] == (out / pair[kind]).stat().st_size
             assert pair["label"] == f"labels/{split}/{pair['id']}.png"
             assert (pair["height"], pair["width"]) == (minis.HEIGHT, minis.WIDTH)
             with Image.open(out / pair["label"]) as image:

@@ -271,3 +271,24 @@ def test_the_command_needs_no_torch(folders):
     assert done.stdout.startswith("class ")
     assert "score: 4/4" in done.stderr
     assert (folders / "m.json").exists()
+
+
+def test_a_subset_says_that_it_is_one(folders, maps, capsys):
+    whole = score(folders)
+    assert (whole["num_images"], whole["num_labels"]) == (4, 4)
+    for name in ("north/b", "c"):
+        (folders / "predictions" / f"{name}.png").unlink()
+    with pytest.raises(ValueError, match=r"c\.png: missing \(2 labels without prediction\)"):
+        score(folders)
+    capsys.readouterr()
+    found = score(folders, subset=True, latex=True)
+    assert (found["num_images"], found["num_labels"]) == (2, 4)
+    words = "2 of 4 images (not comparable with numbers of all)"
+    assert words in capsys.readouterr().out
+    assert words in (folders / "out" / "metrics.tex").read_text()
+    for name in ("north/b", "c"):
+        (folders / "labels" / f"{name}.png").unlink()
+    assert score(folders)["miou"] == found["miou"]
+    (folders / "predictions" / "stranger.png").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"stranger\.png: has no label"):
+        score(folders, subset=True)

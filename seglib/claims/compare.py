@@ -15,7 +15,7 @@ from typing import Any
 from seglib import config as configuration
 from seglib.config import Plan
 from seglib.files import atomic_path
-from seglib.reporting.collect import Record, Test, collect, read_manifest
+from seglib.reporting.collect import Record, Test, collect, not_comparable, num_images, read_manifest
 
 COLUMNS = (
     "dataset",
@@ -26,6 +26,7 @@ COLUMNS = (
     "backbone",
     "recipe",
     "seed",
+    "not_comparable",
     "miou",
     "boundary_iou",
     "pixel_accuracy",
@@ -38,7 +39,8 @@ COLUMNS = (
     "status",
     "reason",
 )
-"""``train_images``: of the split ``train``. ``gmacs``: of one image of the training crop's size."""
+"""``not_comparable``: why the numbers are no evidence for published ones, where that is known.
+``train_images``: of the split ``train``. ``gmacs``: of one image of the training crop's size."""
 
 
 def run(*, config: dict[str, Any], out: Path) -> None:
@@ -58,7 +60,7 @@ def summary_rows(plan: Plan, records: tuple[Record, ...]) -> Iterator[dict[str, 
     manifests = {name: read_manifest(plan, name) for name in {record.cell.dataset for record in records}}
     for record in records:
         manifest = manifests[record.cell.dataset]
-        train_images = None if manifest is None else len(manifest["splits"]["train"])
+        train_images = None if manifest is None else num_images(record.cell, manifest, "train")
         for test in record.tests:
             row = _row(record, test) | {"train_images": train_images}
             yield {name: _spell(value) for name, value in row.items()}
@@ -77,6 +79,7 @@ def _row(record: Record, test: Test) -> dict[str, Any]:
         "backbone": cell.backbone_name,
         "recipe": cell.recipe_name,
         "seed": cell.seed,
+        "not_comparable": "; ".join(not_comparable(cell)) or None,
         **{name: metrics.get(name) for name in ("miou", "boundary_iou", "pixel_accuracy")},
         "params": cost.get("params"),
         "gmacs": cost.get("gmacs"),

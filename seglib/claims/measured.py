@@ -47,6 +47,8 @@ def conditions_of(
 ) -> Conditions:
     """The conditions of a tested cell. ``train_images``: images in the split ``train``."""
     recipe = cell.recipe
+    # A part of a split is another split: no claim is about it.
+    part = "" if cell.limit is None else f", {cell.limit} images"
     epochs, iterations = recipe.epochs, recipe.iterations
     if epochs is None:
         epochs = iterations * recipe.batch_size / train_images
@@ -55,8 +57,8 @@ def conditions_of(
     return Conditions(
         output_stride=_output_stride(cell.backbone),
         num_classes=num_classes,
-        train_split="train",
-        eval_split=split,
+        train_split=f"train{part}",
+        eval_split=f"{split}{part}",
         crop_hw=recipe.crop_hw,
         epochs=epochs,
         iterations=iterations,

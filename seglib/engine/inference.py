@@ -45,7 +45,7 @@ def run(
     ``ValueError`` for a missing or damaged model or image, and when memory does not suffice.
     """
     cell = read_cell(model)
-    manifest = read_manifest(data)
+    manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
     samples = manifest.split(split)
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)

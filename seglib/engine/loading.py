@@ -9,26 +9,28 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from seglib.engine.randomness import derive_seed
+
 T = TypeVar("T")
 R = TypeVar("R")
 
-SCHEMA = 1
+SCHEMA = 2
 # Images are read in parallel; threads within one image would only compete with them.
 cv2.setNumThreads(0)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its label on disk; sizes in pixels, checksums as the manifest defines them."""
+    """One image and its label on disk; sizes in pixels, checksums of the files."""
 
     id: str
     image: Path
@@ -56,6 +58,20 @@ class Manifest:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    def limited(self, count: int | None, *, seed: int) -> "Manifest":
+        """At most ``count`` images of each split, chosen by ``seed``, in their order; ``None``: all.
+
+        A larger count takes the images of a smaller one and more.
+        """
+        if count is None:
+            return self
+        return replace(self, splits={name: self._choose(name, count, seed) for name in self.splits})
+
+    def _choose(self, split: str, count: int, seed: int) -> tuple[Sample, ...]:
+        samples = self.splits[split]
+        rng = np.random.default_rng(derive_seed(self.dataset, "limit", split, seed))
+        return tuple(samples[index] for index in sorted(rng.permutation(len(samples))[:count]))
+
     def split(self, name: str) -> tuple[Sample, ...]:
         """The samples of a split; ``ValueError`` when there is none of that name, or nothing in it."""
         if not self.splits.get(name):
@@ -64,15 +80,24 @@ class Manifest:
         return self.splits[name]
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a prepared data set. ``ValueError`` when it is missing or of another schema."""
+def read_manifest_file(folder: Path) -> dict[str, Any]:
+    """What ``manifest.json`` holds. ``ValueError`` when it is missing, damaged or of another schema."""
     path = Path(folder) / "manifest.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist: prepare the data set first (seglib prepare)") from None
-    if values.get("schema") != SCHEMA:
-        raise ValueError(f"{path}: schema {values.get('schema')!r}, not {SCHEMA}; prepare the data set again")
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error}); prepare the data set again") from None
+    schema = values.get("schema") if isinstance(values, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path}: schema {schema!r}, not {SCHEMA}; prepare the data set again")
+    return values
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a prepared data set; errors as in :func:`read_manifest_file`."""
+    folder, values = Path(folder), read_manifest_file(folder)
     return Manifest(
         dataset=values["dataset"],
         class_names=tuple(entry["name"] for entry in values["classes"]),
@@ -83,10 +108,10 @@ def read_manifest(folder: Path) -> Manifest:
             name: tuple(
                 Sample(
                     id=entry["id"],
-                    image=path.parent / entry["image"],
+                    image=folder / entry["image"],
                     image_sha256=entry["image_sha256"],
-                    label=path.parent / entry["label"] if "label" in entry else None,
-                    label_sha256=entry.get("label_sha256"),
+                    label=folder / entry["label"] if "label" in entry else None,
+                    label_sha256=entry.get("label_file_sha256"),
                     height=entry["height"],
                     width=entry["width"],
                 )
@@ -112,15 +137,9 @@ def read_image(sample: Sample) -> np.ndarray:
 def read_label(sample: Sample) -> np.ndarray:
     """The label map as uint8 (H, W). ``ValueError`` when it is missing, damaged or not the prepared one."""
     data = _read(sample.label)
-    try:
-        # OpenCV would replace the ids of a palette image by their colours.
-        with Image.open(BytesIO(data)) as file:
-            label = np.array(file)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's ways to say "damaged"
-        raise ValueError(f"{sample.label}: cannot be decoded ({error}); prepare the data set again") from None
-    same = label.dtype == np.uint8 and label.shape == (sample.height, sample.width)
-    _check(same and hashlib.sha256(label).hexdigest() == sample.label_sha256, sample.label)
-    return label
+    _check(hashlib.sha256(data).hexdigest() == sample.label_sha256, sample.label)
+    with Image.open(BytesIO(data)) as file:  # OpenCV would replace the ids of a palette image by colours
+        return np.array(file)
 
 
 def load_ahead(load: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:

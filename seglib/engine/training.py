@@ -50,19 +50,21 @@ def run(
     device: str,
     workers: int,
     checkpoint_interval_s: float,
+    cache: str | None = None,
 ) -> None:
     """Train ``cell`` on the prepared data set in ``data``, from the last checkpoint on if there is one.
 
     Writes ``model.safetensors``, ``cell.json``, ``train_log.jsonl`` and ``provenance.json`` into ``out``.
     What must survive a stop lies in ``checkpoints``, apart for every version of the cell, its code and its
     data, and is removed when the training is complete. ``weights``: where the initial weights lie that the
-    cell names. ``workers``: threads that load data.
+    cell names. ``workers``: threads that load data. ``cache``: ``uint8`` keeps decoded pixels in
+    the folder ``cache`` of ``data``.
 
     Raises ``ValueError`` for what the user can mend. A loss that is not finite would be so again: it is kept
     in ``failed.json``, and later attempts end at once until cell, code or data change. On SIGTERM or SIGINT
     the step is finished, a checkpoint written, and the process exits with 128 + the signal's number.
     """
-    manifest = read_manifest(data)
+    manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
     identity = {
         "cell": hashlib.sha256(cell.to_json().encode()).hexdigest(),
         "code": sources.step_code("train", method=cell.method),
@@ -76,7 +78,11 @@ def run(
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
     train_set = TrainSet(
-        manifest=manifest, recipe=cell.recipe, seed=training_seed(cell), fill=stepper.padding_color
+        manifest=manifest,
+        recipe=cell.recipe,
+        seed=training_seed(cell),
+        fill=stepper.padding_color,
+        cache=None if cache is None else data / "cache",
     )
     training = _Training(cell, train_set, stepper, checkpoints / key, identity)
     training.resume()

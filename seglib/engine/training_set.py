@@ -5,6 +5,7 @@ Legend: ``B`` images per batch, ``h, w`` crop size.
 
 import functools
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,11 +13,9 @@ from torch import Tensor
 
 from seglib.cell import Recipe
 from seglib.engine.augment import Augmentation
-from seglib.engine.loading import Manifest, read_image, read_label
+from seglib.engine.loading import Manifest
+from seglib.engine.pixel_cache import pair_reader
 from seglib.engine.randomness import derive_seed
-
-CACHE_BYTES = 2**29
-"""Sets whose decoded training split fits are decoded once (CamVid: 254 MB)."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +35,19 @@ class TrainSet:
     """The training split, in a new order each epoch; images that fill no batch at its end are left out.
 
     ``fill``: colour (RGB, 0..255) of the padding. Draws depend on ``seed``, the epoch and the image's place
-    in the manifest only, hence neither on workers nor on where a training was resumed.
+    in the manifest only, hence neither on workers nor on where a training was resumed. ``cache``: folder for
+    decoded pixels (see :mod:`seglib.engine.pixel_cache`), on which nothing depends.
     """
 
-    def __init__(self, *, manifest: Manifest, recipe: Recipe, seed: int, fill: tuple[int, int, int]):
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        recipe: Recipe,
+        seed: int,
+        fill: tuple[int, int, int],
+        cache: Path | None = None,
+    ):
         self.samples = manifest.split("train")
         self.batch_size = recipe.batch_size
         self.seed = seed
@@ -53,8 +61,7 @@ class TrainSet:
                 f"of {manifest.dataset}; lower it"
             )
         self.iterations = recipe.iterations or recipe.epochs * self.batches_per_epoch
-        decoded_bytes = sum(4 * sample.height * sample.width for sample in self.samples)
-        self.read = functools.cache(self._read) if decoded_bytes <= CACHE_BYTES else self._read
+        self.read = pair_reader(self.samples, cache)
         self.order = functools.lru_cache(maxsize=2)(self._order)
 
     def batch(self, iteration: int) -> Batch:
@@ -72,9 +79,6 @@ class TrainSet:
         """Image ``index`` as augmented in ``epoch``: uint8 (h, w, 3) and label (h, w)."""
         rng = np.random.default_rng(derive_seed(self.seed, "sample", epoch, index))
         return self.augment(*self.read(index), rng)
-
-    def _read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        return read_image(self.samples[index]), read_label(self.samples[index])
 
     def _order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(len(self.samples))

@@ -87,7 +87,7 @@ def table(block: Block, found: Sequence[Pair]) -> Table:
         for metric in METRICS:
             row += [_difference(pair.over_seeds[metric]), *_images(pair.over_images.get(metric))]
         rows.append(tuple(row))
-    caption = f"Ablations: {block.dataset} {block.evaluation.split}, {block.evaluation.protocol_name}"
+    caption = f"Ablations: {block.title}"
     return Table(name=f"ablations.{block.name}", caption=caption, columns=tuple(columns), rows=tuple(rows))
 
 

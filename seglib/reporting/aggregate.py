@@ -74,12 +74,27 @@ class Block:
     def measured(self) -> tuple[Group, ...]:
         return tuple(group for group in self.groups if group.measured)
 
+    @property
+    def title(self) -> str:
+        """Data set, split and protocol, and whether only a part of the images was used."""
+        return f"{self.dataset} {self.evaluation.split}, protocol {self.evaluation.protocol_name}{self.part}"
+
+    @property
+    def part(self) -> str:
+        """What to say behind a name where the cells are limited to a part of the images: all are, or none."""
+        limit = self.groups[0].cell.limit
+        return "" if limit is None else f" (not comparable: at most {limit} images)"
+
     def label(self, group: Group) -> str:
-        """Tells a group from the others of the block: its method, and what is not the same for all."""
+        """Tells a group from the others of the block: its method, and what is not the same for all; and that
+        it saw a part of the images only.
+        """
         parts = [method_label(group.cell)]
         for name in ("backbone_name", "recipe_name"):
             if len({getattr(other.cell, name) for other in self.groups}) > 1:
                 parts.append(getattr(group.cell, name))
+        if group.cell.limit is not None:
+            parts.append(f"limit {group.cell.limit}")
         return ", ".join(parts)
 
     def best(self, metric: str) -> Group | None:

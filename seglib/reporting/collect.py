@@ -56,9 +56,25 @@ def collect(plan: Plan, results: Path) -> tuple[Record, ...]:
     return tuple(_record(plan, results, cell) for cell in plan.cells)
 
 
-def is_machinery_check(cell: Cell) -> bool:
-    """Whether the numbers of a cell say nothing about a published one: toy data or a quick recipe."""
-    return cell.dataset in MACHINERY_CHECKS or cell.recipe_name.split("_")[0] == "quick"
+def not_comparable(cell: Cell) -> list[str]:
+    """Why the numbers of a cell say nothing about a published one; empty: nothing speaks against them."""
+    reasons = {
+        "embedded toy data": cell.dataset in MACHINERY_CHECKS,
+        "a quick recipe": is_quick(cell),
+        f"at most {cell.limit} images of each split": cell.limit is not None,
+    }
+    return [reason for reason, holds in reasons.items() if holds]
+
+
+def is_quick(cell: Cell) -> bool:
+    """Whether the recipe says by its name that it is too short for a result."""
+    return cell.recipe_name.split("_")[0] == "quick"
+
+
+def num_images(cell: Cell, manifest: dict[str, Any], split: str) -> int:
+    """Images of a split that the cell is trained or tested on."""
+    there = len(manifest["splits"][split])
+    return there if cell.limit is None else min(there, cell.limit)
 
 
 def method_label(cell: Cell) -> str:

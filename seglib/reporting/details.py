@@ -100,6 +100,7 @@ def protocol(record: Record) -> list[list[tuple[str, list[tuple[str, str]]]]]:
         ("initial weights", cell.backbone.weights or "random"),
         *((f"option {name}", _say(value)) for name, value in cell.method_options.items()),
         ("seed", str(cell.seed)),
+        ("images of each split", "all" if cell.limit is None else f"at most {cell.limit}"),
         ("selection", "last iteration"),
         *((f"test {t.evaluation.name}", describe_protocol(t.evaluation.protocol)) for t in record.tests),
     ]
@@ -168,6 +169,7 @@ def commands(record: Record, plan: Plan) -> list[str]:
                 boundary_ratio=plan.config.boundary_ratio,
                 out=test.folder / "metrics.json",
             )
+            + ("" if cell.limit is None else " --subset")
         )
     return lines
 

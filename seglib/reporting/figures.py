@@ -101,7 +101,7 @@ def accuracy_against_cost(block: Block, link: Callable[[Group], str]) -> Drawing
     return _scatter(
         block,
         name=f"accuracy-gmacs.{block.name}",
-        caption=f"mIoU against multiply-adds, {_describe(block)}",
+        caption=f"mIoU against multiply-adds, {block.title}",
         x=lambda group: (group.records[0].cost or {}).get(kind),
         x_label=f"{words} at the training crop, 10⁹ (GMACs)",
         x_interval=lambda group: None,
@@ -124,7 +124,7 @@ def region_against_boundary(block: Block, link: Callable[[Group], str]) -> Drawi
     return _scatter(
         block,
         name=f"miou-boundary-iou.{block.name}",
-        caption=f"mIoU against mean Boundary IoU, {_describe(block)}",
+        caption=f"mIoU against mean Boundary IoU, {block.title}",
         x=boundary,
         x_label="mean Boundary IoU, %",
         x_interval=spread,
@@ -154,7 +154,7 @@ def per_class(block: Block) -> Drawing | None:
         if len(groups) <= 16:
             _write_values(axes, 100 * values)
         figure.colorbar(image, ax=axes, label="IoU, %")
-        return _render(figure, f"per-class-iou.{block.name}", f"IoU per class, {_describe(block)}", {})
+        return _render(figure, f"per-class-iou.{block.name}", f"IoU per class, {block.title}", {})
 
 
 def ablations(block: Block, pairs: Sequence[Pair], link: Callable[[Group], str]) -> Drawing | None:
@@ -184,7 +184,7 @@ def ablations(block: Block, pairs: Sequence[Pair], link: Callable[[Group], str])
         axes.set_ylim(len(pairs) - 0.5, -0.5)
         axes.grid(False, axis="y")
         axes.set_xlabel("mIoU, variant minus parent, points")
-        caption = f"Ablations, {_describe(block)}: thin line 95 % over images, thick line 95 % over seeds"
+        caption = f"Ablations, {block.title}: thin line 95 % over images, thick line 95 % over seeds"
         return _render(figure, f"ablations.{block.name}", caption, points)
 
 
@@ -274,10 +274,6 @@ def _render(figure: Figure, name: str, caption: str, points: dict[str, Point]) -
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
     return Drawing(name, caption, svg.getvalue(), png.getvalue(), points)
-
-
-def _describe(block: Block) -> str:
-    return f"{block.dataset} {block.evaluation.split}, protocol {block.evaluation.protocol_name}"
 
 
 def _title(group: Group, x_label: str, right: float, up: float) -> str:

@@ -4,21 +4,24 @@ from collections.abc import Callable, Sequence
 
 from seglib import sources
 from seglib.config import Plan
-from seglib.reporting.collect import Record, is_machinery_check
+from seglib.reporting.collect import Record, not_comparable
 
 ENVIRONMENT = ("python", "torch", "timm", "cuda")
 """Versions that can change what a training computes."""
 
 
 def machinery(records: Sequence[Record]) -> str:
-    """Says that toy data or a quick recipe prove nothing about published numbers; empty where none is."""
-    checks = [record for record in records if is_machinery_check(record.cell)]
+    """Says that toy data, a quick recipe or a part of the images prove nothing about published numbers; empty
+    where none is.
+    """
+    checks = [record for record in records if not_comparable(record.cell)]
     if not checks:
         return ""
+    reasons = dict.fromkeys(reason for record in checks for reason in not_comparable(record.cell))
     which = "These numbers" if len(checks) == len(records) else f"{len(checks)} of {len(records)} cells"
     kinds = sorted({f"data set {r.cell.dataset}, recipe {r.cell.recipe_name}" for r in checks})
     return (
-        f"{which} come from embedded toy data or a quick recipe ({'; '.join(kinds)}). "
+        f"{which} come from {', '.join(reasons)} ({'; '.join(kinds)}) and are not comparable with others. "
         "They show that every step works; they are no evidence for or against any published number."
     )
 

@@ -109,12 +109,20 @@ def draw_label(
     ``palette``: (K, 3) uint8 RGB. Returns the input as it is shown, (h, w, 3) uint8 BGR, and the
     label, (H, W) uint8.
     """
-    label = read_map(label_file)
-    image = _fit(_read_image(image_file), label.shape)
+    image, labelled, label = show_label(image_file, label_file, palette, ignore)
     if not out[1].exists():
         _write(out[0], image)
-        _write(out[1], _lay_over(image, label, palette, ignore))
+        _write(out[1], labelled)
     return image, label
+
+
+def show_label(
+    image_file: Path, label_file: Path, palette: np.ndarray, ignore: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Input and label laid over the input as they are shown, (h, w, 3) uint8 BGR; the label, (H, W) uint8."""
+    label = read_map(label_file)
+    image = _fit(_read_image(image_file), label.shape)
+    return image, _lay_over(image, label, palette, ignore), label
 
 
 def draw_prediction(

@@ -195,7 +195,7 @@ def _shown_block(
     table, constants = tables.without_constants(shown[f"results.{block.name}"], CONDITIONS)
     name, protocol = block.evaluation.protocol_name, block.evaluation.protocol
     return {
-        "title": f"{block.dataset}, {block.evaluation.split}",
+        "title": f"{block.dataset}, {block.evaluation.split}{block.part}",
         "protocol": f"protocol {name}: {describe_protocol(protocol)}",
         "table": table,
         "constants": constants,

@@ -7,7 +7,7 @@ from typing import Any
 from seglib.cell import Cell
 from seglib.reporting import aggregate, tables
 from seglib.reporting.aggregate import Block, Group
-from seglib.reporting.collect import Record, Test, describe_protocol, method_label
+from seglib.reporting.collect import Record, Test, describe_protocol, method_label, num_images
 from seglib.reporting.tables import UNKNOWN, Column, Entry, Table
 
 STATUS_WORDS = {"done": "done", "failed": "failed", "unfinished": "unfinished", "missing": "not run"}
@@ -55,11 +55,11 @@ def scope(records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]
         rows.append(
             (
                 tables.text(dataset),
-                _images(manifests[dataset], "train"),
+                _images(cells[0], manifests[dataset], "train"),
                 tables.text(recipe),
                 tables.text(schedule(cells[0])),
                 tables.text(f"{evaluation.split}: {describe_protocol(evaluation.protocol)}"),
-                _images(manifests[dataset], evaluation.split),
+                _images(cells[0], manifests[dataset], evaluation.split),
                 tables.text(_names(method_label(cell) for cell in cells)),
                 tables.text(_names(cell.backbone_name for cell in cells)),
                 tables.text(ranges(cell.seed for cell in cells)),
@@ -107,8 +107,7 @@ def results(block: Block) -> Table:
                 _runs(group),
             )
         )
-    caption = f"{block.dataset} {block.evaluation.split}, protocol {block.evaluation.protocol_name}"
-    return Table(name=f"results.{block.name}", caption=caption, columns=columns, rows=tuple(rows))
+    return Table(name=f"results.{block.name}", caption=block.title, columns=columns, rows=tuple(rows))
 
 
 def per_class(block: Block, metric: str, title: str, shares: Sequence[float] | None) -> Table:
@@ -129,9 +128,7 @@ def per_class(block: Block, metric: str, title: str, shares: Sequence[float] | N
             row.append(tables.percent(shares[index]))
         row += [tables.percent(mean[index], heat=mean[index]) for mean in means]
         rows.append(tuple(row))
-    caption = (
-        f"{title} per class, %: {block.dataset} {block.evaluation.split}, {block.evaluation.protocol_name}"
-    )
+    caption = f"{title} per class, %: {block.title}"
     return Table(
         name=f"per-class-{metric.replace('_', '-')}.{block.name}",
         caption=caption,
@@ -293,8 +290,8 @@ def _runs(group: Group) -> Entry:
     return Entry(text=said, value=done, links=((said, f"cells/{page_name(first.cell)}"),))
 
 
-def _images(manifest: dict[str, Any] | None, split: str) -> Entry:
-    count = None if manifest is None else len(manifest["splits"][split])
+def _images(cell: Cell, manifest: dict[str, Any] | None, split: str) -> Entry:
+    count = None if manifest is None else num_images(cell, manifest, split)
     return tables.number(count, lambda images: f"{images:,}")
 
 

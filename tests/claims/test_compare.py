@@ -46,6 +46,7 @@ def test_a_row_holds_what_the_files_say(made):
         "backbone": "small",
         "recipe": "quick",
         "seed": str(cell.seed),
+        "not_comparable": "embedded toy data; a quick recipe",
         "miou": f"{metrics['miou']:.6f}",
         "boundary_iou": f"{metrics['boundary_iou']:.6f}",
         "pixel_accuracy": f"{metrics['pixel_accuracy']:.6f}",

@@ -1,7 +1,14 @@
+from dataclasses import replace
+
 import pytest
 
 from seglib.cell import Backbone, Cell, Protocol, Recipe
-from seglib.claims.measured import conditions_of, cost_conditions_of
+from seglib.claims.claims import METRICS
+from seglib.claims.measured import Measurement, conditions_of, cost_conditions_of
+from seglib.claims.papers import load_papers
+from seglib.claims.reading import load_claims
+from seglib.claims.relative import derive
+from seglib.claims.verdicts import judge, judge_relative
 
 
 def cell(**recipe):
@@ -61,3 +68,46 @@ def test_output_stride_is_the_one_a_paper_names(model, asked, stride):
     backbone = Backbone(model=model, output_stride=asked)
     found = cost_conditions_of(backbone, num_classes=19, input_hw=(512, 1024))
     assert (found.output_stride, found.num_classes, found.input_hw) == (stride, 19, (512, 1024))
+
+
+CLAIMS = [claim for claim in load_claims() if not METRICS[claim.metric].deterministic]
+
+
+def limited_measurement(claim):
+    """Of a run that meets every condition of a claim, and its value, but for the limit."""
+    part = conditions_of(
+        cell(epochs=1).limited(200),
+        split=claim.conditions.eval_split or "val",
+        protocol=Protocol(),
+        num_classes=150,
+        train_images=200,
+    )
+    named = {"train_split": part.train_split, "eval_split": part.eval_split}
+    return Measurement(
+        name=claim.id,
+        dataset=claim.dataset,
+        method=claim.method,
+        variant=claim.variant,
+        backbone=claim.backbone or "resnet50",
+        conditions=replace(claim.conditions, **named),
+        metric=claim.metric,
+        values={seed: float(claim.value) / 100 for seed in range(3)},
+    )
+
+
+def test_a_limited_cell_never_yields_a_verdict():
+    for claim in CLAIMS:
+        (found,) = judge([claim], [limited_measurement(claim)])
+        assert found.verdict in ("not comparable", "not run"), claim.id
+        assert (found.interval, found.difference) == (None, None)
+    assert len(CLAIMS) > 100
+
+
+def test_nor_do_two_limited_cells():
+    cards = load_papers()
+    pairs = derive(CLAIMS, [pair for card in cards.values() for pair in card.relative])
+    assert pairs
+    for claim in pairs:
+        both = [limited_measurement(side) for side in (claim.of, claim.over)]
+        (found,) = judge_relative([claim], both, paired=None)
+        assert found.verdict in ("not comparable", "not run"), claim.id

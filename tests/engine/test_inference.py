@@ -305,3 +305,12 @@ def test_memory_is_bounded_whatever_the_number_of_scales(protocol, maps):
     one_map = 150 * size[0] * size[1] * 4
     coarse = 2 * one_map * max(protocol.scales) ** 2 / 64
     assert maps * one_map * 0.99 < memory.peak < maps * one_map * 1.1 + coarse
+
+
+def test_a_limited_cell_is_tested_on_the_images_of_its_seed(trained, miniature, tmp_path):
+    cell = CELL.limited(2)
+    write_json(trained / "cell.json", json.loads(cell.to_json()))
+    predict(trained, miniature, tmp_path / "out" / "predictions")
+    chosen = read_manifest(miniature).limited(2, seed=cell.seed).split("val")
+    assert {path.stem for path in (tmp_path / "out" / "predictions").iterdir()} == {s.id for s in chosen}
+    assert json.loads((tmp_path / "out" / "prediction.json").read_text())["num_images"] == 2

@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from seglib.cell import Recipe
+from seglib.engine import pixel_cache
 from seglib.engine.loading import load_ahead, read_image, read_label, read_manifest
 from seglib.engine.training_set import TrainSet
 
@@ -34,7 +35,7 @@ def test_a_manifest_that_cannot_be_used_is_named(own_miniature):
         read_manifest(own_miniature / "nowhere")
     path = own_miniature / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
-    with pytest.raises(ValueError, match="schema 99, not 1; prepare the data set again"):
+    with pytest.raises(ValueError, match="schema 99, not 2; prepare the data set again"):
         read_manifest(own_miniature)
 
 
@@ -114,7 +115,7 @@ def test_the_same_image_is_cropped_anew_each_epoch(miniature):
 
 def test_decoding_once_changes_nothing(miniature, monkeypatch):
     cached = train_set(miniature)
-    monkeypatch.setattr("seglib.engine.training_set.CACHE_BYTES", 0)
+    monkeypatch.setattr(pixel_cache, "MEMORY_BYTES", 0)
     plain = train_set(miniature)
     for iteration in range(6):  # the second epoch reads from memory
         assert torch.equal(cached.batch(iteration).images, plain.batch(iteration).images)
@@ -125,3 +126,23 @@ def test_decoding_once_changes_nothing(miniature, monkeypatch):
 def test_a_batch_larger_than_the_set_is_refused(miniature):
     with pytest.raises(ValueError, match=r"batch_size 11 is more than the 10 training images of miniature"):
         train_set(miniature, batch_size=11)
+
+
+def ids(manifest):
+    return {name: [sample.id for sample in samples] for name, samples in manifest.splits.items()}
+
+
+def test_a_limit_takes_images_by_seed_and_a_larger_one_takes_more(miniature):
+    whole = read_manifest(miniature)
+    assert whole.limited(None, seed=0) == whole
+    assert whole.limited(99, seed=0) == whole
+    few, more, other = (whole.limited(n, seed=seed) for n, seed in ((3, 0), (6, 0), (3, 1)))
+    assert [len(found["train"]) for found in map(ids, (few, more, other))] == [3, 6, 3]
+    assert set(few.splits["train"]) < set(more.splits["train"])
+    assert few.splits["train"] != other.splits["train"]
+    assert few.splits["val"] == whole.splits["val"], "no more than there are"
+    places = [whole.splits["train"].index(sample) for sample in more.splits["train"]]
+    assert places == sorted(places)
+    recipe = Recipe(iterations=10, batch_size=2, crop_hw=(32, 40), lr=0.1)
+    data = TrainSet(manifest=few, recipe=recipe, seed=7, fill=(1, 2, 3))
+    assert {id for i in range(9) for id in data.batch(i).ids} == set(ids(few)["train"])

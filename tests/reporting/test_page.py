@@ -2,6 +2,7 @@ import contextlib
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,9 +14,11 @@ import jsonschema
 import pytest
 
 from seglib import paths
+from seglib.claims import compare
 from seglib.files import write_json
 from seglib.reporting import page
 
+LONG = {"iterations": 40000, "batch_size": 8, "crop_hw": [48, 64], "lr": 0.05}
 HOSTILE = [
     "<script>window.hacked = 1</script>",
     "\"quoted\" & 'single' {{ 7 * 7 }}",
@@ -282,3 +285,38 @@ def test_200_cells_take_seconds_and_a_small_index(fabricate):
     build(made)
     assert time.process_time() - started_s < 60, "30 s on two cores"
     assert (made.out / "index.html").stat().st_size < 5e6
+
+
+def test_a_limited_run_is_marked_wherever_a_number_appears(fabricate):
+    made = fabricate(
+        limit=8,
+        backbones={"small": {"model": "resnet18"}},
+        recipes={"long": LONG},
+        matrix=[
+            {
+                "datasets": ["camvid"],
+                "methods": ["fcn", "isnet"],
+                "backbones": ["small"],
+                "recipes": ["long"],
+                "seeds": [0],
+                "variants": ["narrow"],
+            }
+        ],
+    ).run_all()
+    page.run(config=made.config, results=made.results, out=made.out, partial=False)
+    compare.run(config=made.config, out=made.results)
+    with open(made.results / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["not_comparable"] for row in rows} == {"at most 8 images of each split"}
+    assert {row["recipe"] for row in rows} == {"long_limit8"}
+    words = "at most 8 images"
+    assert words in (made.out / "index.html").read_text()
+    assert words in (made.out / "README.md").read_text()
+    assert words in json.loads((made.out / "results.json").read_text())["machinery_check"]
+    for path in (made.out / "cells").glob("*.html"):
+        assert words in path.read_text(), path
+    for path in (made.out / "tables").glob("*.*"):
+        if not path.stem.startswith("cost"):  # of the model, whatever it is trained on
+            assert re.search("limit\\\\?[_ ]?8|at most 8 images", path.read_text()), path
+    for path in (made.out / "figures").glob("*.svg"):
+        assert "limit 8" in path.read_text() or "limit8" in path.read_text(), path

@@ -102,7 +102,8 @@ def test_adding_a_seed_runs_that_seed_only(project):
 
 def test_settings_of_the_run_rerun_no_cell(project):
     reordered = dict(reversed(list(CONFIG.items())))
-    reordered |= {"device": "cpu", "workers": 1, "mirror": "elsewhere", "checkpoint_interval_s": 5}
+    reordered |= {"device": "cpu", "workers": 1, "mirror": "elsewhere"}
+    reordered |= {"checkpoint_interval_s": 5, "cache": "uint8"}
     reordered["recipes"] = {name: dict(reversed(list(r.items()))) for name, r in CONFIG["recipes"].items()}
     project.configure(reordered)
     assert project.planned("--cores", "1") <= AFTER_SCORE
@@ -154,3 +155,14 @@ def test_a_frozen_cell_stays_as_it_is(project):
     project.append("seglib/engine/training.py")
     trained = {cell for rule, cell in project.planned() if rule == "train"}
     assert trained == {FCN, FCN_FAST}
+
+
+def test_a_limited_cell_runs_beside_the_whole_one(project):
+    before = (project.folder / f"results/cells/{FCN}/train/model.safetensors").stat().st_mtime_ns
+    folder = project.folder / "results/cells/scenes/fcn/small/slow_limit10/seed0"
+    target = str((folder / "val-ss/metrics.json").relative_to(project.folder))
+    project.snakemake(target, "--config", "limit=10")
+    metrics = json.loads((folder / "val-ss/metrics.json").read_text())
+    assert (metrics["num_images"], metrics["num_labels"]) == (10, 40)
+    assert json.loads((folder / "train/cell.json").read_text())["limit"] == 10
+    assert (project.folder / f"results/cells/{FCN}/train/model.safetensors").stat().st_mtime_ns == before

@@ -69,12 +69,13 @@ rule score:
         data_digest=digest_data,
         num_classes=count_classes,
         boundary_ratio=PLAN.config.boundary_ratio,
+        images=choose_scored_images,
         code=digest_code("score"),
     shell:
         "python -m seglib score --predictions {input.predictions:q} --labels {params.data:q}/labels/{params.split}"
         " --num-classes {params.num_classes} --class-names {params.data:q}/classes.txt"
-        " --boundary-ratio {params.boundary_ratio} --out {output.metrics:q} --workers {threads}"
-        " > {log:q} 2>&1"
+        " --boundary-ratio {params.boundary_ratio} {params.images} --out {output.metrics:q}"
+        " --workers {threads} > {log:q} 2>&1"
 
 
 rule complexity:

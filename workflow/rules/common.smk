@@ -129,6 +129,7 @@ def choose_training_options(wildcards):
         device=PLAN.config.device,
         workers=PLAN.config.workers,
         checkpoint_interval_s=PLAN.config.checkpoint_interval_s,
+        cache=PLAN.config.cache,
     )
 
 
@@ -143,6 +144,11 @@ def describe_protocol(wildcards):
 
 def name_split(wildcards):
     return EVALUATIONS[wildcards.cell, wildcards.test].split
+
+
+def choose_scored_images(wildcards):
+    """A cell that is limited to a part of the images has predictions of these only."""
+    return "" if CELLS[wildcards.cell].limit is None else "--subset"
 
 
 def count_classes(wildcards):
