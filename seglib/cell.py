@@ -66,6 +66,14 @@ class Recipe:
     """Probability of a rotation by up to ``rotation_degrees``."""
     photometric: bool = True
     """Brightness, contrast, saturation and hue distortion."""
+    color_jitter: float = 0.0
+    """Strength of SFSegNets' distortion of brightness, contrast, saturation and hue (0.25 there)."""
+    blur: float = 0.0
+    """Probability of a Gaussian blur of 0.15 to 1.3 pixels."""
+    class_uniform: float = 0.0
+    """Share of an epoch's crops that cover classes drawn uniformly (see ``engine.class_uniform``)."""
+    class_uniform_tile: int = 1024
+    """Side, in pixels of the data set, of the tiles in which a class has one place each."""
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: float
     momentum: float = 0.9
@@ -80,6 +88,8 @@ class Recipe:
     clip_grad_norm: float | None = None
     accumulate: int = 1
     """Forward passes per optimiser step; batch norm sees ``batch_size / accumulate`` images."""
+    norm_batch_size: int | None = None
+    """Images that batch norm must see together, or the training does not start; ``None``: any number."""
     loss: Loss = Loss()
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     channels_last: bool = True
@@ -96,6 +106,12 @@ class Recipe:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
             )
+        if not 0 <= self.class_uniform <= 1:
+            raise ValueError(f"class_uniform {self.class_uniform} is a share, from 0 to 1")
+        if self.class_uniform_tile < 1:
+            raise ValueError(f"class_uniform_tile {self.class_uniform_tile} must be at least 1 pixel")
+        if not 0 <= self.color_jitter <= 0.5:
+            raise ValueError(f"color_jitter {self.color_jitter} must be from 0 to 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     options = vars(_parser().parse_args(arguments))
     step = options.pop("step")
-    print(f"$ python -m seglib {_hide_accounts(shlex.join(arguments))}", file=sys.stderr, flush=True)
+    if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one says it for all
+        print(f"$ python -m seglib {_hide_accounts(shlex.join(arguments))}", file=sys.stderr, flush=True)
     try:
         registry.resolve(_target(step, options))(**options)
     except (ValueError, OSError) as error:

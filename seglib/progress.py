@@ -23,15 +23,20 @@ def track(items: Iterable[T], *, total: int, what: str, start: int = 0) -> Itera
 
 
 class Progress:
-    """A bar on a terminal; otherwise one line every ``LOG_INTERVAL_S`` seconds and one at the end."""
+    """A bar on a terminal; otherwise one line every ``LOG_INTERVAL_S`` seconds and one at the end.
 
-    def __init__(self, *, total: int, what: str, start: int = 0):
-        self.total, self.what, self.start = total, what, start
+    Nothing at all unless ``shown``.
+    """
+
+    def __init__(self, *, total: int, what: str, start: int = 0, shown: bool = True):
+        self.total, self.what, self.start, self.shown = total, what, start, shown
         self.done = start
         self.note = ""
         self.started_s = self.shown_s = time.monotonic()
         self.bar = (
-            tqdm(total=total, initial=start, desc=what, dynamic_ncols=True) if sys.stderr.isatty() else None
+            tqdm(total=total, initial=start, desc=what, dynamic_ncols=True)
+            if shown and sys.stderr.isatty()
+            else None
         )
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -41,7 +46,7 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(self.note, refresh=False)
             self.bar.update(count)
-        elif time.monotonic() - self.shown_s >= LOG_INTERVAL_S:
+        elif self.shown and time.monotonic() - self.shown_s >= LOG_INTERVAL_S:
             self._print()
 
     def _print(self) -> None:
@@ -58,5 +63,5 @@ class Progress:
     def __exit__(self, *_) -> None:
         if self.bar is not None:
             self.bar.close()
-        else:
+        elif self.shown:
             self._print()

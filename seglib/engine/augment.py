@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from seglib.cell import Recipe
+from seglib.engine.appearance import blur, jitter_colors
 from seglib.engine.sizes import scaled_size
 
 CROP_ATTEMPTS = 10
@@ -33,9 +34,16 @@ class Augmentation:
     ignore_index: int
 
     def __call__(
-        self, image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+        self,
+        image: np.ndarray,
+        label: np.ndarray,
+        rng: np.random.Generator,
+        cover_yx: tuple[int, int] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Crop (h, w, 3) and label (h, w) of an RGB image (H, W, 3) and its label (H, W), all uint8."""
+        """Crop (h, w, 3) and label (h, w) of an RGB image (H, W, 3) and its label (H, W), all uint8.
+
+        ``cover_yx``: a pixel of the label that the crop, before it is flipped or rotated, must show.
+        """
         recipe = self.recipe
         size_hw = scaled_size(
             label.shape,
@@ -43,7 +51,7 @@ class Augmentation:
             scale=rng.uniform(*recipe.scale_range),
             keep_aspect=recipe.keep_aspect,
         )
-        offset_yx, label = self._choose_crop(label, size_hw, rng)
+        offset_yx, label = self._choose_crop(label, size_hw, rng, cover_yx)
         image = resize_crop(image, size_hw, offset_yx, label.shape)
         if rng.random() < recipe.flip:
             image, label = cv2.flip(image, 1), self._swap_pairs(cv2.flip(label, 1))
@@ -52,18 +60,33 @@ class Augmentation:
             image, label = rotate(image, label, angle, self.ignore_index)
         if recipe.photometric:
             image = distort_colours(image, rng)
+        if recipe.color_jitter:
+            image = jitter_colors(image, recipe.color_jitter, rng)
+        if recipe.blur and rng.random() < recipe.blur:
+            image = blur(image, rng)
         return pad(image, recipe.crop_hw, self.fill), pad(label, recipe.crop_hw, self.ignore_index)
 
     def _choose_crop(
-        self, label: np.ndarray, size_hw: tuple[int, int], rng: np.random.Generator
+        self,
+        label: np.ndarray,
+        size_hw: tuple[int, int],
+        rng: np.random.Generator,
+        cover_yx: tuple[int, int] | None,
     ) -> tuple[tuple[int, int], np.ndarray]:
         """Offset of a crop in the image scaled to ``size_hw``, and its label.
 
         Redrawn while one class fills ``max_class_share`` of the labelled pixels; the last draw stands.
         """
         crop_hw = np.minimum(self.recipe.crop_hw, size_hw)
+        room_yx = size_hw - crop_hw
+        first_yx, last_yx = np.zeros(2, int), room_yx
+        if cover_yx is not None:
+            covered = ((np.array(cover_yx) + 0.5) * size_hw / label.shape).astype(int)
+            # Drawn about the pixel and then moved into the image (author code: SFSegNets).
+            first_yx, last_yx = covered - crop_hw + 1, covered
         for _ in range(CROP_ATTEMPTS):
-            top, left = (int(rng.integers(0, room + 1)) for room in size_hw - crop_hw)
+            drawn_yx = [int(rng.integers(first_yx[i], last_yx[i] + 1)) for i in range(2)]
+            top, left = (min(max(drawn_yx[i], 0), int(room_yx[i])) for i in range(2))
             crop = resize_crop_label(label, size_hw, (top, left), crop_hw)
             if self.recipe.max_class_share >= 1:
                 break

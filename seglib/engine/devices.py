@@ -9,13 +9,21 @@ import torch
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto``: the GPU if there is one. ``ValueError`` when a GPU is demanded and torch sees none."""
+    """``auto``: the GPU if there is one; under torchrun, each process's own.
+
+    Raises ``ValueError`` when a GPU is demanded and torch sees none, or too few.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         build = "is a CPU-only build" if torch.version.cuda is None else "finds no NVIDIA GPU or driver"
         raise ValueError(f"device cuda: torch {torch.__version__} {build}; use --device cpu or auto")
-    return torch.device(name)
+    if name == "cpu" or "LOCAL_RANK" not in os.environ:
+        return torch.device(name)
+    count, local_rank = torch.cuda.device_count(), int(os.environ["LOCAL_RANK"])
+    if local_rank >= count:
+        raise ValueError(f"torchrun started more processes on this machine than torch sees GPUs ({count})")
+    return torch.device(name, local_rank)
 
 
 def set_arithmetic(*, threads: int, deterministic: bool) -> None:

@@ -5,12 +5,14 @@ from types import FrameType
 
 
 class StopRequest:
-    """Within this context SIGTERM and SIGINT are noted; a second one acts at once, as always.
+    """Within this context SIGTERM, SIGINT and SIGUSR1 (Slurm's, ahead of a time limit) are noted.
 
-    ``signal`` is ``None`` until then. For the main thread.
+    A second SIGINT acts at once, as always: a user lost patience. Clusters and torchrun may send the others
+    several times, to several processes, and each mean one stop. ``signal``: the first of them, or ``None``.
+    For the main thread.
     """
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -25,5 +27,6 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        self.__exit__()
+        self.signal = self.signal or signal.Signals(number)
+        if number == signal.SIGINT:
+            signal.signal(number, self._before[number])

@@ -1,24 +1,29 @@
 """One optimiser step of a training: forward, backward and update of one batch.
 
-Legend: `B` images per step, `H, W` crop size.
+Legend: `B` images per step (of one of several processes: its part), `H, W` crop size.
 """
 
 import math
+import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from seglib.cell import Cell
 from seglib.engine.autocasting import autocast, keep_depthwise_in_float32
+from seglib.engine.batch_norm import synchronise
 from seglib.engine.devices import explain_out_of_memory
+from seglib.engine.distributed import rank, sum_over_processes, world_size
 from seglib.engine.losses import build_criterion
 from seglib.engine.optimisers import build_optimizer, learning_rate, set_learning_rate
 from seglib.engine.randomness import derive_seed, training_seed
 from seglib.engine.training_set import Batch
-from seglib.models.segmentor import Progress, build_segmentor
+from seglib.models.segmentor import Progress, Segmentor, build_segmentor
 
 
 class NotFiniteError(ValueError):
@@ -41,11 +46,15 @@ class Stepper:
             backbone=backbone,
             num_classes=num_classes,
         )
+        if world_size() > 1 and recipe.sync_batch_norm:
+            model = synchronise(model, device)
         if device.type == "cpu" and recipe.precision == "bfloat16":
             keep_depthwise_in_float32(model)
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=layout).train()
-        self.losses = torch.compile(self.model.losses) if recipe.compile else self.model.losses
+        self.parallel = _Parallel(self.model) if world_size() > 1 else None
+        losses = self.model.losses if self.parallel is None else self.parallel
+        self.losses = torch.compile(losses) if recipe.compile else losses
         self.criterion = build_criterion(recipe.loss)
         self.optimizer = build_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
@@ -59,25 +68,29 @@ class Stepper:
         """Update the weights with ``batch``; the values of the loss terms and ``loss``, their sum.
 
         With ``accumulate``, each part of the batch is averaged over its own labelled pixels, and the parts
-        over one another. Raises :class:`NotFiniteError`, and ``ValueError`` when memory does not suffice.
+        over one another. Of several processes each has its part of ``batch``, and all return the same. Raises
+        :class:`NotFiniteError`, and ``ValueError`` when memory does not suffice.
         """
         lr = learning_rate(self.recipe, progress.iteration, progress.iterations)
         set_learning_rate(self.optimizer, lr)
-        torch.manual_seed(derive_seed(self.seed, "step", progress.iteration, "rank", 0))
+        torch.manual_seed(derive_seed(self.seed, "step", progress.iteration, "rank", rank()))
         parts = self.recipe.accumulate
         totals: dict[str, Tensor] = {}
         with explain_out_of_memory(
             self.device, self._describe_size(), "raise recipe.accumulate or lower crop_hw"
         ):
-            for images, labels in self._parts_on_device(batch):
-                with autocast(self.recipe, self.device):
-                    terms = self.losses(images, labels, self.criterion, progress)
-                    loss = sum(terms.values())
-                self.scaler.scale(loss / parts).backward()
+            for part, (images, labels) in enumerate(self._parts_on_device(batch), start=1):
+                with self._gradients_stay_here(until=part == parts):
+                    with autocast(self.recipe, self.device):
+                        terms = self.losses(images, labels, self.criterion, progress)
+                        loss = sum(terms.values())
+                    self.scaler.scale(loss / parts).backward()
                 for name, term in {**terms, "loss": loss}.items():
-                    totals[name] = totals.get(name, 0.0) + term.detach().float() / parts
+                    wide = term.detach().to(torch.promote_types(term.dtype, torch.float32))
+                    totals[name] = totals.get(name, 0.0) + wide / parts
             # Read after the backward pass was queued, so that a GPU does not wait for the reading.
-            values = dict(zip(totals, torch.stack([*totals.values()]).tolist(), strict=True))
+            means = sum_over_processes(torch.stack([*totals.values()])) / world_size()
+            values = dict(zip(totals, means.tolist(), strict=True))
             if not math.isfinite(values["loss"]):
                 raise NotFiniteError(_describe_failure(values, progress.iteration, lr, batch))
             if self.recipe.clip_grad_norm is not None:
@@ -88,10 +101,14 @@ class Stepper:
             self.optimizer.zero_grad()
         return values
 
+    def _gradients_stay_here(self, *, until: bool) -> AbstractContextManager:
+        """Only with a batch's last part are gradients averaged over processes."""
+        return nullcontext() if self.parallel is None or until else self.parallel.no_sync()
+
     def _parts_on_device(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
         """The batch in ``accumulate`` equal parts: images uint8 (b, 3, H, W), labels int64 (b, H, W)."""
         layout = torch.channels_last if self.recipe.channels_last else torch.contiguous_format
-        size = len(batch.ids) // self.recipe.accumulate
+        size = len(batch.images) // self.recipe.accumulate
         for images, labels in zip(batch.images.split(size), batch.labels.split(size), strict=True):
             yield (
                 images.to(self.device, memory_format=layout, non_blocking=True),
@@ -100,8 +117,34 @@ class Stepper:
 
     def _describe_size(self) -> str:
         height, width = self.recipe.crop_hw
-        images = self.recipe.batch_size // self.recipe.accumulate
+        images = self.recipe.batch_size // self.recipe.accumulate // world_size()
         return f"training on {images} crops of {height}x{width} at a time in {self.recipe.precision}"
+
+
+class _Parallel(DistributedDataParallel):
+    """Calls the losses of ``model`` and averages the gradients over processes, while the rest is computed."""
+
+    def __init__(self, model: Segmentor):
+        # Some encoders have parameters that no loss reaches; looking for them takes little.
+        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        super().__init__(
+            _Losses(model),
+            find_unused_parameters=True,
+            # Batch norms and memories are equal by themselves; else those of the first process are kept.
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+        )
+
+
+class _Losses(nn.Module):
+    """A model whose call gives its losses, as torch's parallelism needs it."""
+
+    def __init__(self, model: Segmentor):
+        super().__init__()
+        self.model = model
+
+    def forward(self, *arguments) -> dict[str, Tensor]:
+        return self.model.losses(*arguments)
 
 
 def _describe_failure(values: dict[str, float], iteration: int, lr: float, batch: Batch) -> str:

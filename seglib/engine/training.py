@@ -2,7 +2,8 @@
 
 A training counts optimiser steps ("iterations"). Everything random in step ``i`` (its images, crops, dropout)
 is a function of the cell and of ``i``, so that a training that was stopped and resumed gives, on a CPU, the
-same bits as one that was not.
+same bits as one that was not. On several devices, and without dropout, it gives the same weights up to
+rounding (see ``engine/distributed.py``).
 """
 
 import hashlib
@@ -11,6 +12,7 @@ import math
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ import torch
 from seglib import progress, provenance, sources
 from seglib.cell import Cell
 from seglib.engine import checkpoints as checkpoint_files
+from seglib.engine import distributed
+from seglib.engine.batch_norm import images_seen
 from seglib.engine.devices import choose_device, peak_memory_gib, set_arithmetic
 from seglib.engine.interruption import StopRequest
 from seglib.engine.loading import load_ahead, read_manifest
@@ -61,8 +65,11 @@ def run(
     the folder ``cache`` of ``data``.
 
     Raises ``ValueError`` for what the user can mend. A loss that is not finite would be so again: it is kept
-    in ``failed.json``, and later attempts end at once until cell, code or data change. On SIGTERM or SIGINT
-    the step is finished, a checkpoint written, and the process exits with 128 + the signal's number.
+    in ``failed.json``, and later attempts end at once until cell, code or data change. On SIGTERM, SIGINT or
+    SIGUSR1 the step is finished, a checkpoint written, and the process exits with 128 + the signal's number.
+
+    Of several processes (see ``engine/distributed.py``) the first writes all files; a signal to any of them
+    stops all after the same step.
     """
     manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
     identity = {
@@ -76,34 +83,45 @@ def run(
 
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
-    stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
-    train_set = TrainSet(
-        manifest=manifest,
-        recipe=cell.recipe,
-        seed=training_seed(cell),
-        fill=stepper.padding_color,
-        cache=None if cache is None else data / "cache",
-    )
-    training = _Training(cell, train_set, stepper, checkpoints / key, identity)
-    training.resume()
-    try:
-        training.finish(workers=workers, checkpoint_interval_s=checkpoint_interval_s)
-    except NotFiniteError as error:
-        write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
-        raise
-    training.write(out)
-    _remove_checkpoints(checkpoints)
+    with distributed.processes(device):
+        rank, processes = distributed.rank(), distributed.world_size()
+        images_seen(cell.recipe, processes=processes)
+        stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
+        train_set = TrainSet(
+            manifest=manifest,
+            recipe=cell.recipe,
+            seed=training_seed(cell),
+            fill=stepper.padding_color,
+            workers=workers,
+            rank=rank,
+            processes=processes,
+            cache=None if cache is None else data / "cache",
+        )
+        training = _Training(cell, train_set, stepper, checkpoints / key, identity)
+        training.resume()
+        try:
+            training.finish(workers=workers, checkpoint_interval_s=checkpoint_interval_s)
+        except NotFiniteError as error:
+            if rank == 0:
+                write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
+            distributed.gather(0)  # torchrun ends all processes as soon as one fails
+            raise
+        peak_mem_gib = max(distributed.gather(peak_memory_gib(device)))
+        if rank == 0:
+            training.write(out, peak_mem_gib=peak_mem_gib)
+            _remove_checkpoints(checkpoints)
 
 
 def _refuse_known_failure(path: Path, key: str) -> None:
-    if not path.exists():
+    try:
+        failure = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
         return
-    failure = json.loads(path.read_text(encoding="utf-8"))
     if failure["key"] == key:
         raise ValueError(
             f"{failure['reason']} (so ended the attempt of {failure['time']}; delete {path} to retry)"
         )
-    path.unlink()
+    path.unlink(missing_ok=True)  # another process may have been first
 
 
 def _remove_checkpoints(folder: Path) -> None:
@@ -141,14 +159,25 @@ class _Training:
 
     def resume(self) -> None:
         """Go back to the last checkpoint; the log forgets what came after it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self.folder.glob(".*"):  # of a writer that was killed
-            leftover.unlink()
         found = checkpoint_files.load(self.folder, **self._checkpoint_parts())
         if found is not None:
             self.state = _State(**found)
             self.state.resumed += 1
             _say(f"going on after iteration {self.state.iteration} of {self.iterations}")
+        iterations = {int(iteration) for iteration in distributed.gather(self.state.iteration)}
+        if len(iterations) > 1:
+            raise ValueError(
+                f"the processes found checkpoints after different iterations ({sorted(iterations)}); is "
+                f"{self.folder.parent} the same folder for all?"
+            )
+        if distributed.rank() == 0:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what came after the last checkpoint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(".*"):  # of a writer that was killed
+            leftover.unlink()
         lines = self.log.read_text(encoding="utf-8").splitlines(True) if self.log.exists() else []
         with atomic_path(self.log) as temporary:
             temporary.write_text(
@@ -161,36 +190,42 @@ class _Training:
         batches = load_ahead(self._load, range(state.iteration, self.iterations), workers=workers)
         meter = _Meter(batch_size=recipe.batch_size, earlier_s=state.time_s)
         saved_s = time.monotonic()
-        with (
-            StopRequest() as stop,
-            progress.Progress(
-                total=self.iterations, what=f"train {self.cell.id}", start=state.iteration
-            ) as bar,
-        ):
-            for batch in meter.watch(batches):
-                values = self.stepper.step(batch, self._position(batch))
-                for name, value in values.items():
-                    state.sums[name] = state.sums.get(name, 0.0) + value
-                lr = learning_rate(recipe, state.iteration, self.iterations)
-                state.iteration += 1
-                state.time_s = meter.time_s()
-                memory_gib = peak_memory_gib(self.stepper.device)
-                bar.advance(note=f"loss {values['loss']:.3f}, lr {lr:.2e}, {meter}, {memory_gib:.1f} GiB")
-                if state.iteration % self.log_interval == 0:
-                    self._write_log(epoch=batch.epoch, lr=lr, speed=meter.take())
-                if stop.signal is not None:
-                    break
-                if time.monotonic() - saved_s >= checkpoint_interval_s:
-                    self._save()
-                    saved_s = time.monotonic()
-        if state.iteration < self.iterations:
-            self._save()
-            done = f"after iteration {state.iteration} of {self.iterations}"
-            _say(f"stopped by {stop.signal.name} {done}; the same command goes on from there")
-            raise SystemExit(128 + stop.signal)
+        first = distributed.rank() == 0
+        with StopRequest() as stop:
+            stopped_by = 0
+            with progress.Progress(
+                total=self.iterations, what=f"train {self.cell.id}", start=state.iteration, shown=first
+            ) as bar:
+                for batch in meter.watch(batches):
+                    values = self.stepper.step(batch, self._position(batch))
+                    for name, value in values.items():
+                        state.sums[name] = state.sums.get(name, 0.0) + value
+                    lr = learning_rate(recipe, state.iteration, self.iterations)
+                    state.iteration += 1
+                    state.time_s = meter.time_s()
+                    memory_gib = peak_memory_gib(self.stepper.device)
+                    bar.advance(note=f"loss {values['loss']:.3f}, lr {lr:.2e}, {meter}, {memory_gib:.1f} GiB")
+                    if state.iteration % self.log_interval == 0:
+                        self._write_log(epoch=batch.epoch, lr=lr, speed=meter.take())
+                    stopped_by = int(max(distributed.gather(stop.signal or 0)))
+                    if stopped_by:
+                        break
+                    if first and time.monotonic() - saved_s >= checkpoint_interval_s:
+                        self._save()
+                        saved_s = time.monotonic()
+            if state.iteration < self.iterations:
+                self._save()
+                done = f"after iteration {state.iteration} of {self.iterations}"
+                name = signal.Signals(stopped_by).name
+                _say(f"stopped by {name} {done}; the same command goes on from there")
+                distributed.gather(0)  # torchrun ends all processes as soon as one ends
+                raise SystemExit(128 + stopped_by)
 
-    def write(self, out: Path) -> None:
-        """The finished training; the model comes last, so that it stands for all."""
+    def write(self, out: Path, *, peak_mem_gib: float) -> None:
+        """The finished training; the model comes last, so that it stands for all.
+
+        ``peak_mem_gib``: of the process that used most.
+        """
         images = self.iterations * self.cell.recipe.batch_size
         record = {
             **provenance.describe(),
@@ -200,7 +235,9 @@ class _Training:
             "time_s": round(self.state.time_s, 3),
             "device": self.stepper.device.type,
             "threads": torch.get_num_threads(),
-            "peak_mem_gib": round(peak_memory_gib(self.stepper.device), 3),
+            "processes": distributed.world_size(),
+            "norm_batch_size": images_seen(self.cell.recipe, processes=distributed.world_size()),
+            "peak_mem_gib": round(peak_mem_gib, 3),
             "images_per_s": round(images / self.state.time_s, 3),
             "data_digest": self.identity["data"],
             "code": self.identity["code"],
@@ -234,6 +271,8 @@ class _Training:
         }
 
     def _save(self) -> None:
+        if distributed.rank() > 0:
+            return
         state = asdict(self.state)
         checkpoint_files.save(
             self.folder, iteration=self.state.iteration, state=state, **self._checkpoint_parts()
@@ -243,6 +282,8 @@ class _Training:
         """One line: means since the last one."""
         terms = {name: value / self.log_interval for name, value in self.state.sums.items()}
         self.state.sums = {}
+        if distributed.rank() > 0:
+            return
         line = {
             "iteration": self.state.iteration,
             "epoch": epoch,
@@ -300,4 +341,5 @@ class _Meter:
 
 
 def _say(line: str) -> None:
-    print(f"seglib train: {line}", file=sys.stderr, flush=True)
+    if distributed.rank() == 0:
+        print(f"seglib train: {line}", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
 """The batches of a training, as a function of the iteration: which images, in which order, how augmented.
 
-Legend: ``B`` images per batch, ``h, w`` crop size.
+Legend: ``B`` images per batch (of one of several processes: its part), ``h, w`` crop size.
 """
 
 import functools
@@ -13,7 +13,8 @@ from torch import Tensor
 
 from seglib.cell import Recipe
 from seglib.engine.augment import Augmentation
-from seglib.engine.loading import Manifest
+from seglib.engine.class_uniform import ANYWHERE, class_centres, draw_epoch
+from seglib.engine.loading import Manifest, load_ahead, read_label
 from seglib.engine.pixel_cache import pair_reader
 from seglib.engine.randomness import derive_seed
 
@@ -25,6 +26,7 @@ class Batch:
     labels: Tensor
     """(B, h, w) uint8."""
     ids: tuple[str, ...]
+    """Of the batch of all processes."""
     epoch: int
 
     def pin_memory(self) -> "Batch":
@@ -36,7 +38,11 @@ class TrainSet:
 
     ``fill``: colour (RGB, 0..255) of the padding. Draws depend on ``seed``, the epoch and the image's place
     in the manifest only, hence neither on workers nor on where a training was resumed. ``cache``: folder for
-    decoded pixels (see :mod:`seglib.engine.pixel_cache`), on which nothing depends.
+    decoded pixels (see :mod:`seglib.engine.pixel_cache`), on which nothing depends. ``workers``: threads
+    that read all labels first where the recipe samples classes uniformly.
+
+    Process ``rank`` of ``processes`` gets its share of every batch: of each of the parts that the recipe
+    accumulates, so that all processes' images together are at any time those of a single process.
     """
 
     def __init__(
@@ -47,9 +53,12 @@ class TrainSet:
         seed: int,
         fill: tuple[int, int, int],
         cache: Path | None = None,
+        workers: int = 0,
+        rank: int = 0,
+        processes: int = 1,
     ):
         self.samples = manifest.split("train")
-        self.batch_size = recipe.batch_size
+        self.recipe, self.batch_size = recipe, recipe.batch_size
         self.seed = seed
         self.augment = Augmentation(
             recipe=recipe, flip_pairs=manifest.flip_pairs, fill=fill, ignore_index=manifest.ignore_index
@@ -60,25 +69,49 @@ class TrainSet:
                 f"recipe.batch_size {recipe.batch_size} is more than the {len(self.samples)} training images "
                 f"of {manifest.dataset}; lower it"
             )
+        self.own = np.arange(recipe.batch_size).reshape(recipe.accumulate, processes, -1)[:, rank].ravel()
         self.iterations = recipe.iterations or recipe.epochs * self.batches_per_epoch
         self.read = pair_reader(self.samples, cache)
         self.order = functools.lru_cache(maxsize=2)(self._order)
+        self.centres = self._find_centres(manifest.num_classes, workers) if recipe.class_uniform else None
 
     def batch(self, iteration: int) -> Batch:
-        epoch, place = divmod(iteration, self.batches_per_epoch)
-        indices = self.order(epoch)[place * self.batch_size :][: self.batch_size]
-        images, labels = zip(*(self.sample(int(index), epoch) for index in indices), strict=True)
+        epoch, number = divmod(iteration, self.batches_per_epoch)
+        places = np.arange(number * self.batch_size, (number + 1) * self.batch_size)
+        images, labels = zip(*(self.sample(int(place), epoch) for place in places[self.own]), strict=True)
         return Batch(
             images=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2),
             labels=torch.from_numpy(np.stack(labels)),
-            ids=tuple(self.samples[index].id for index in indices),
+            ids=tuple(self.samples[index].id for index in self.order(epoch)[places, 0]),
             epoch=epoch,
         )
 
-    def sample(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image ``index`` as augmented in ``epoch``: uint8 (h, w, 3) and label (h, w)."""
-        rng = np.random.default_rng(derive_seed(self.seed, "sample", epoch, index))
-        return self.augment(*self.read(index), rng)
+    def sample(self, place: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The crop at ``place`` in the order of ``epoch``: uint8 (h, w, 3) and label (h, w)."""
+        index, *cover_yx = self.order(epoch)[place].tolist()
+        if ANYWHERE in cover_yx:
+            rng = np.random.default_rng(derive_seed(self.seed, "sample", epoch, index))
+            return self.augment(*self.read(index), rng)
+        # An image, and even a centre, may come several times in an epoch.
+        rng = np.random.default_rng(derive_seed(self.seed, "sample", epoch, index, "place", place))
+        return self.augment(*self.read(index), rng, cover_yx)
 
     def _order(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng(derive_seed(self.seed, "order", epoch)).permutation(len(self.samples))
+        """Image, and row and column that its crop must show (:data:`ANYWHERE` if none), per place: (N, 3)."""
+        rng = np.random.default_rng(derive_seed(self.seed, "order", epoch))
+        if self.centres is not None:
+            return draw_epoch(len(self.samples), self.centres, share=self.recipe.class_uniform, rng=rng)
+        anywhere = np.full((len(self.samples), 3), ANYWHERE)
+        anywhere[:, 0] = rng.permutation(len(self.samples))
+        return anywhere
+
+    def _find_centres(self, num_classes: int, workers: int) -> list[np.ndarray]:
+        """Per class the image, row and column (M, 3) of its centres."""
+
+        def centres(index: int) -> np.ndarray:
+            label = read_label(self.samples[index])
+            found = class_centres(label, num_classes=num_classes, tile=self.recipe.class_uniform_tile)
+            return np.insert(found, 1, index, axis=1)
+
+        everything = np.concatenate(list(load_ahead(centres, range(len(self.samples)), workers=workers)))
+        return [everything[everything[:, 0] == c, 1:] for c in range(num_classes)]

@@ -22,9 +22,10 @@ from itertools import product
 from typing import Literal
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seglib.engine.distributed import sum_over_processes, world_size
 from seglib.engine.losses import IGNORE
 
 CLUSTER_STEPS = 10
@@ -101,16 +102,16 @@ class ClassMemory(nn.Module):
                 step[empty] = 1
             step[(weights == 0) | set_now] = 0
             self.vectors.lerp_(means, step[..., None])
-            if self.author_exact and _world_size() > 1:
-                self.vectors /= _world_size()
-                distributed.all_reduce(self.vectors)
+            if self.author_exact and world_size() > 1:
+                self.vectors /= world_size()
+                sum_over_processes(self.vectors)
 
     def _means(self, x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
         """Weighted means (K, V, C) of the pixels of each vector, 0 without any; sums of weights (K, V)."""
         sums, weights = class_sums(x, labels, vectors, rule)
-        if not self.author_exact and _world_size() > 1:
-            distributed.all_reduce(sums)
-            distributed.all_reduce(weights)
+        if not self.author_exact:
+            sum_over_processes(sums)
+            sum_over_processes(weights)
         return sums / weights.clamp_min(torch.finfo(weights.dtype).tiny)[..., None], weights
 
     def _cluster(self, x: Tensor, labels: Tensor, empty: Tensor) -> Tensor:
@@ -208,7 +209,3 @@ def _squared_norms(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     within = dot(x, x) @ column_self.T + dot(x[:, :, left], x[:, :, right]) @ column_next.T
     between = dot(upper, lower) @ column_self.T + diagonals @ column_next.T / 2
     return row_self @ within + row_next @ between
-
-
-def _world_size() -> int:
-    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1

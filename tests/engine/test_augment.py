@@ -165,3 +165,24 @@ def test_all_draws_come_from_the_generator_alone():
 )
 def test_scaled_sizes(hw, resize_hw, scale, keep_aspect, expected):
     assert scaled_size(hw, resize_hw, scale=scale, keep_aspect=keep_aspect) == expected
+
+
+@pytest.mark.parametrize("scale", [0.6, 1.0, 1.7])
+def test_a_crop_shows_the_place_that_it_must_cover(scale):
+    label = np.zeros((60, 80), np.uint8)
+    image = np.zeros((60, 80, 3), np.uint8)
+    for y, x in ((0, 0), (59, 79), (31, 7), (20, 60)):
+        label[:] = 0
+        label[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = 1
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            _, crop = augmentation(scale_range=(scale, scale))(image, label, rng, (y, x))
+            assert 1 in crop
+
+
+def test_jitter_and_blur_are_off_by_default_and_change_the_image_alone():
+    image, label = picture(np.random.default_rng(3), 30, 40)
+    for values in ({"color_jitter": 0.25}, {"blur": 1.0}):
+        found = augmentation(**values)(image, label, np.random.default_rng(0))
+        assert not np.array_equal(found[0], image)
+        assert np.array_equal(found[1], label)

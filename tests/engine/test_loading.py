@@ -109,8 +109,41 @@ def test_an_epoch_shows_no_image_twice_and_leaves_out_what_fills_no_batch(miniat
 
 def test_the_same_image_is_cropped_anew_each_epoch(miniature):
     data = train_set(miniature)
-    assert not np.array_equal(data.sample(0, 0)[0], data.sample(0, 1)[0])
-    assert not np.array_equal(data.sample(0, 0)[0], data.sample(2, 0)[0])
+    places = [int(np.flatnonzero(data.order(epoch)[:, 0] == 3)[0]) for epoch in (0, 1)]
+    assert not np.array_equal(data.sample(places[0], 0)[0], data.sample(places[1], 1)[0])
+
+
+@pytest.mark.parametrize("values", [{}, {"accumulate": 2}, {"class_uniform": 0.8, "class_uniform_tile": 16}])
+def test_the_parts_of_several_processes_are_the_batch_of_one(miniature, values):
+    alone = train_set(miniature, **values)
+    manifest = read_manifest(miniature)
+    arguments = {"manifest": manifest, "recipe": alone.recipe, "seed": 7, "fill": (1, 2, 3), "processes": 2}
+    parts = [TrainSet(**arguments, rank=rank) for rank in range(2)]
+    accumulate = alone.recipe.accumulate
+    for iteration in range(4):
+        whole, halves = alone.batch(iteration), [part.batch(iteration) for part in parts]
+        assert {half.ids for half in halves} == {whole.ids}
+        for name in ("images", "labels"):
+            chunks = zip(*(getattr(half, name).chunk(accumulate) for half in halves), strict=True)
+            joined = [torch.cat(chunk) for chunk in chunks]
+            assert torch.equal(torch.cat(joined), getattr(whole, name))
+
+
+def test_class_uniform_crops_show_their_class_and_are_a_function_of_seed_and_epoch(miniature):
+    values = {"class_uniform": 1.0, "class_uniform_tile": 16, "scale_range": (1.0, 1.0), "crop_hw": (8, 8)}
+    data = train_set(miniature, **values)
+    order = data.order(3)
+    assert np.array_equal(order, train_set(miniature, **values).order(3))
+    assert not np.array_equal(order, data.order(4))
+    assert len(order) == 10
+    covered = [place for place in range(10) if order[place, 1] >= 0]
+    assert len(covered) == 4 * (10 // 4)  # two for each class
+    wanted = [read_label(data.samples[i])[y, x] for i, y, x in order[covered]]
+    shown = [data.sample(place, 3)[1] for place in covered]
+    mirrored = {1: 2, 2: 1}
+    assert all(c in crop or mirrored.get(c, c) in crop for c, crop in zip(wanted, shown, strict=True))
+    twice = [data.sample(place, 3)[0] for place in covered]
+    assert len({crop.tobytes() for crop in twice}) == len(covered)
 
 
 def test_decoding_once_changes_nothing(miniature, monkeypatch):
