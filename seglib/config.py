@@ -184,6 +184,7 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
         variant = _pick(config.variants, name, where, "variant")
         for method in variant.methods or ():
             _choose(method, registry.METHODS, f"config.variants.{name}.methods", "method")
+    recipes = {name: _recipe(config, name, where) for name in block.recipes}  # once, not for every cell
     for dataset, method, backbone, recipe, seed in itertools.product(
         block.datasets, block.methods, block.backbones, block.recipes, block.seeds
     ):
@@ -196,7 +197,7 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
             backbone_name=backbone,
             backbone=_pick(config.backbones, backbone, where, "backbone"),
             recipe_name=recipe,
-            recipe=_recipe(config, recipe, where),
+            recipe=recipes[recipe],
             seed=seed,
         )
         yield parent

@@ -82,3 +82,14 @@ def sha256_file(path: str | os.PathLike) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checksums(path: str | os.PathLike) -> dict[str, str]:
+    """Path -> SHA-256 from a file in the format of ``sha256sum``."""
+    lines = Path(path).read_text("utf-8").splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def format_checksums(checksums: dict[str, str]) -> str:
+    """The inverse of :func:`read_checksums`, sorted by path: one spelling per content."""
+    return "".join(f"{checksums[path]}  {path}\n" for path in sorted(checksums))

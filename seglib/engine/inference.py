@@ -29,6 +29,7 @@ from seglib.engine.sizes import scaled_size
 from seglib.files import atomic_folder, sha256_file, write_json
 from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.progress import track
+from seglib.seals import seal
 
 
 def run(
@@ -37,8 +38,9 @@ def run(
     """Write the label map of each image of ``split`` as ``out/<id>.png``: palette PNG, class ids, label size.
 
     ``model``: folder with ``cell.json`` and ``model.safetensors``. ``out`` appears when it is complete, then
-    ``prediction.json`` beside it, which says what made it. ``workers``: threads that load images. Raises
-    ``ValueError`` for a missing or damaged model or image, and when memory does not suffice.
+    ``prediction.json`` beside it, which says what made it, and ``predict.sha256`` over both. ``workers``:
+    threads that load images. Raises ``ValueError`` for a missing or damaged model or image, and when memory
+    does not suffice.
     """
     cell = _read_cell(model)
     manifest = read_manifest(data)
@@ -67,6 +69,7 @@ def run(
         "finished": provenance.now(),
     }
     write_json(out.parent / "prediction.json", record)
+    seal(out.parent / "predict.sha256", [*sorted(out.rglob("*.png")), out.parent / "prediction.json"])
 
 
 def load_segmentor(cell: Cell, weights: Path, num_classes: int) -> Segmentor:
