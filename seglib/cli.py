@@ -211,7 +211,7 @@ def _backbone(text: str) -> Backbone:
 def _config(text: str) -> dict[str, Any]:
     from seglib import config
 
-    return json.loads(text) if text.lstrip().startswith("{") else config.read(text)
+    return _argument(json.loads if text.lstrip().startswith("{") else config.read, text)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -222,10 +222,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _argument(convert: Any, value: Any) -> Any:
-    """argparse hides the message of a ``ValueError``; this keeps it."""
+    """argparse hides the message of a ``ValueError`` and lets an ``OSError`` through; this keeps both short."""
     try:
         return convert(value)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

@@ -26,6 +26,9 @@ SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SHOWN = 3
 """Cells named per reason; ``--all`` names every one."""
 
+SAID = 12
+"""Last lines of what Snakemake says that are shown when it cannot plan."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -47,6 +50,8 @@ def run(*, config: Path | None, arguments: Sequence[str], show_all: bool, as_jso
 
     Raises ``ValueError`` where Snakemake cannot plan; what it says goes to stderr.
     """
+    if config is not None and not config.is_file():
+        raise ValueError(f"{config}: no such configuration file")
     command = [*(["--configfile", str(config)] if config else []), *arguments]
     jobs, plan = ask_snakemake(command)
     cost = estimates.estimate(
@@ -69,7 +74,7 @@ def ask_snakemake(arguments: Sequence[str]) -> tuple[list[Job], Any]:
     from snakemake import cli
     from snakemake.workflow import Workflow
 
-    command = ["--dry-run", "--quiet", *arguments]
+    command = [*arguments, "--dry-run", "--quiet"]
     if not Path("Snakefile").exists() and not {"-s", "--snakefile"} & set(arguments):
         command += ["--snakefile", str(SNAKEFILE)]
     found: list[Any] = []
@@ -97,8 +102,9 @@ def ask_snakemake(arguments: Sequence[str]) -> tuple[list[Job], Any]:
         gc.enable()
         Workflow._build_dag = build
     if not is_planned or not found:
-        sys.stderr.write(said.getvalue())
-        raise ValueError("Snakemake cannot plan this run; what it said stands above")
+        lines = [line for line in said.getvalue().splitlines() if line.strip()]
+        print("\n".join(lines[-SAID:]), file=sys.stderr)
+        raise ValueError("Snakemake cannot plan this run; what it said last stands above")
     workflow = found[-1]
     jobs = [_job(job, workflow.dag.reason(job)) for job in workflow.dag.needrun_jobs()]
     return [job for job in jobs if job.rule != "all"], workflow.globals["PLAN"]
@@ -114,7 +120,8 @@ def _job(job: Any, reason: Any) -> Job:
         test=wildcards.get("test"),
         name=" ".join(map(str, wildcards.values())),
         reasons=reasons,
-        follows=bool(reason.updated_input_run) and not changed,
+        # What is trained is always explained: it is what costs.
+        follows=bool(reason.updated_input_run) and not changed and job.rule.name != "train",
     )
 
 

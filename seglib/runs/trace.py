@@ -18,7 +18,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -45,7 +45,7 @@ class Check:
 
 
 def run(*, result: str, results: Path, data: Path) -> None:
-    """Print the chain behind a result. ``ValueError`` (exit code 2) when a link is wrong, or nothing is there."""
+    """Print the chain behind a result. ``ValueError`` (exit code 2) when a link is wrong or none is found."""
     found = list(_find(result, results))
     wrong = 0
     for test, row in found:
@@ -100,8 +100,8 @@ def _find(result: str, results: Path) -> Iterator[tuple[Path, dict[str, str] | N
     )
     if not tests:
         raise ValueError(
-            f"{result}: no result; give a metrics.json, a row such as {results}/summary.csv:2, or the id of a "
-            f"cell below {results}/cells"
+            f"{result}: no result; give a metrics.json, a row such as {results}/summary.csv:2, or the id of "
+            f"a cell below {results}/cells"
         )
     yield from ((test, None) for test in sorted(tests))
 
@@ -127,14 +127,10 @@ def _recomputed(test: Path, metrics: dict[str, Any]) -> Check:
     counts = Counts.load(test / "counts.npz")
     again = scoring.summarize(counts, [(name, None) for name in metrics["class_names"]])
     # Policies are prose, and may have been worded anew since.
-    again["settings"] = {key: again["settings"][key] for key in json.loads(_settings(counts))}
+    again["settings"] = {key: again["settings"][key] for key in asdict(counts.settings)}
     other = [name for name, value in again.items() if not _close(value, metrics.get(name), name)]
     what = f"metrics.json follows from counts.npz ({len(counts.images)} images)"
     return Check("wrong" if other else "ok", f"{what}: not {', '.join(other)}" if other else what)
-
-
-def _settings(counts: Counts) -> str:
-    return json.dumps(scoring.asdict(counts.settings))
 
 
 def _close(again: Any, recorded: Any, name: str) -> bool:
@@ -167,9 +163,7 @@ def _sealed(seal: Path) -> Iterator[Check]:
 def _scored(test: Path) -> Iterator[Check]:
     """The counts are of these predictions."""
     if not (test / "scoring.json").is_file() or not (test / "predict.sha256").is_file():
-        yield Check(
-            "unchecked", "which predictions were counted: scoring.json or predict.sha256 is not there"
-        )
+        yield Check("unchecked", "which predictions were counted: no scoring.json or no predict.sha256")
         return
     folder = test / "predictions"
     written = {
@@ -242,9 +236,12 @@ def _source(step: str, record: dict[str, Any], method: str) -> Check:
         ["git", "-C", provenance.SOURCE.parent, "archive", commit, "seglib"], capture_output=True, check=False
     )
     if archive.returncode:
-        return Check("unchecked", f"{step} ran commit {commit}, which this checkout does not know: git fetch")
+        return Check("unchecked", f"{step} ran commit {commit}, unknown to this checkout: git fetch")
     # Asked of the commit itself, since what belongs to a step's code is defined there.
-    ask = "import json, sys; from seglib import sources; print(json.dumps(sources.step_code(sys.argv[1], method=sys.argv[2])))"
+    ask = (
+        "import json, sys; from seglib import sources; "
+        "print(json.dumps(sources.step_code(sys.argv[1], method=sys.argv[2])))"
+    )
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
         asked = subprocess.run(

@@ -15,7 +15,7 @@ TEMPORARY = {"checkpoints", "locks"}
 
 
 def run(*, folder: Path) -> None:
-    """Print what is wrong; ``ValueError`` (exit code 2) when anything is, or when there is nothing to check."""
+    """Print what is wrong; ``ValueError`` (exit code 2) when anything is or when nothing can be checked."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     found = sorted(folder.rglob("*.sha256"))
@@ -32,8 +32,8 @@ def run(*, folder: Path) -> None:
             print(f"    ... and {len(unsealed) - 20} more")
     if wrong:
         raise ValueError(
-            f"{len(wrong)} files are not what their step wrote, first {wrong[0]}; restore them, or delete them "
-            "and run the workflow again"
+            f"{len(wrong)} files are not what their step wrote, first {wrong[0]}; "
+            "restore them, or delete them and run the workflow again"
         )
     count = sum(len(seals.sealed_files(path)) for path in found)
     print(f"{count} files are as their steps wrote them ({len(found)} seals)")
