@@ -222,7 +222,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _argument(convert: Any, value: Any) -> Any:
-    """argparse hides the message of a ``ValueError`` and lets an ``OSError`` through; this keeps both short."""
+    """argparse hides the message of a ``ValueError`` and lets an ``OSError`` through; this shows both."""
     try:
         return convert(value)
     except (ValueError, OSError) as error:

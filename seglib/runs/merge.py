@@ -54,8 +54,8 @@ def run(*, sources: list[Path], out: Path) -> None:
         print(f"    {line}")
     if outcome.conflicts or outcome.skipped:
         raise ValueError(
-            f"{len(outcome.conflicts)} conflicts and {len(outcome.skipped)} damaged units stay where they are, "
-            f"the rest is in {out}; move the one that you do not want away, and merge again"
+            f"{len(outcome.conflicts)} conflicts and {len(outcome.skipped)} damaged units stay where they "
+            f"are, the rest is in {out}; move the one that you do not want away, and merge again"
         )
 
 

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from seglib.cell import Cell
 from seglib.runs import estimates
 from seglib.runs.reasons import explain
 
@@ -26,6 +25,8 @@ SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SHOWN = 3
 """Cells named per reason; ``--all`` names every one."""
 
+TARGETS = {"all"}
+"""Rules that only name what is wanted, beside those of the ablations."""
 SAID = 12
 """Last lines of what Snakemake says that are shown when it cannot plan."""
 
@@ -52,7 +53,7 @@ def run(*, config: Path | None, arguments: Sequence[str], show_all: bool, as_jso
     """
     if config is not None and not config.is_file():
         raise ValueError(f"{config}: no such configuration file")
-    command = [*(["--configfile", str(config)] if config else []), *arguments]
+    command = [*arguments, *(["--configfile", str(config)] if config else [])]  # targets come first
     jobs, plan = ask_snakemake(command)
     cost = estimates.estimate(
         plan,
@@ -63,12 +64,12 @@ def run(*, config: Path | None, arguments: Sequence[str], show_all: bool, as_jso
     if as_json:
         print(json.dumps({"jobs": [asdict(job) for job in jobs], **cost.to_json()}, indent=1))
     else:
-        print("\n".join(_lines(jobs, show_all, plan.cells) + (cost.lines() if jobs else [])))
+        print("\n".join(_lines(jobs, show_all) + (cost.lines() if jobs else [])))
 
 
 def ask_snakemake(arguments: Sequence[str]) -> tuple[list[Job], Any]:
     """The jobs of a dry run of ``snakemake ARGUMENTS`` in the working folder, in no particular order, and
-    the :class:`seglib.config.Plan` that its Snakefile read.
+    the :class:`seglib.config.Plan` of all cells that its rules know.
     """
     # Imported here: it takes half a second, and no other subcommand needs it.
     from snakemake import cli
@@ -107,7 +108,9 @@ def ask_snakemake(arguments: Sequence[str]) -> tuple[list[Job], Any]:
         raise ValueError("Snakemake cannot plan this run; what it said last stands above")
     workflow = found[-1]
     jobs = [_job(job, workflow.dag.reason(job)) for job in workflow.dag.needrun_jobs()]
-    return [job for job in jobs if job.rule != "all"], workflow.globals["PLAN"]
+    return [
+        job for job in jobs if job.rule not in TARGETS and not job.rule.startswith("ablation_")
+    ], workflow.globals["WHOLE"]
 
 
 def _job(job: Any, reason: Any) -> Job:
@@ -125,7 +128,7 @@ def _job(job: Any, reason: Any) -> Job:
     )
 
 
-def _lines(jobs: Sequence[Job], show_all: bool, cells: Sequence[Cell]) -> list[str]:
+def _lines(jobs: Sequence[Job], show_all: bool) -> list[str]:
     """For a terminal: counts, then each reason with the jobs that have it."""
     if not jobs:
         return ["Nothing to be done."]
@@ -133,7 +136,7 @@ def _lines(jobs: Sequence[Job], show_all: bool, cells: Sequence[Cell]) -> list[s
     trained = {job.cell for job in jobs if job.rule == "train"}
     lines = [
         f"{len(jobs)} jobs: {', '.join(f'{count} {rule}' for rule, count in _ordered(counts))}",
-        f"{len(trained)} of {len(cells)} cells would be trained.",
+        f"{len(trained)} cells would be trained.",
         "",
     ]
     causes: dict[tuple[str, tuple[str, ...]], list[Job]] = defaultdict(list)

@@ -9,8 +9,12 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
+from seglib.files import disk_time_s
+
+CLOCK_TOLERANCE_S = 5.0
 CODE = re.compile(r"(seglib[\w.]*)=([0-9a-f]+)")
 
 
@@ -34,10 +38,20 @@ def explain(reason: Any) -> list[str]:
     newer = sorted(map(str, reason.updated_input - reason.updated_input_run))
     if newer:
         lines.append(f"newer input: {newer[0]}" + (f" and {len(newer) - 1} more" if newer[1:] else ""))
+        lines += _wrong_clock(newer)
     if reason.updated_input_run and not lines:
         lines.append("what it reads is made again")
     # Whatever else Snakemake knows (pipes, services) is not used here; it would be shown in its own words.
     return lines or [" ".join(str(reason).split()) or "wanted"]
+
+
+def _wrong_clock(paths: Iterable[str]) -> Iterator[str]:
+    """A machine whose clock is ahead writes files that stay newer than what is made from them."""
+    for path in map(Path, paths):
+        ahead_s = path.stat().st_mtime - disk_time_s(path.parent) if path.exists() else 0.0
+        if ahead_s > CLOCK_TOLERANCE_S:
+            yield f"but its time lies {ahead_s:.0f} s in the future, so a clock was wrong: touch {path}"
+            return
 
 
 def changes(old: Iterable[str], new: Iterable[str]) -> list[str]:

@@ -8,7 +8,6 @@ they lie on, not with this machine's clock, which may be wrong.
 """
 
 import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from seglib import config as configuration
 from seglib import paths, progress
 from seglib.cell import canonical_json
 from seglib.config import Plan
+from seglib.files import disk_time_s
 from seglib.reporting.collect import Record, collect
 from seglib.runs.reasons import changes
 
@@ -63,17 +63,6 @@ def cell_states(plan: Plan) -> Iterator[tuple[str, Record, str]]:
             yield ("running" if age_s < QUIET_S else "stopped"), record, last
         else:
             yield record.status, record, record.reason or ""
-
-
-def disk_time_s(folder: Path) -> float:
-    """What the disk of ``folder`` takes for now, seconds since 1970: the time of a file made there."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            return Path(f"/proc/self/fd/{file.fileno()}").stat().st_mtime
-    except OSError as error:
-        raise ValueError(
-            f"{folder}: no file can be made there ({error.strerror}), so its clock is unknown"
-        ) from None
 
 
 def _changed_values(plan: Plan, record: Record) -> Iterator[str]:
