@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: report test lint clean
+.PHONY: report test lint lock clean
 
 report: .venv/installed
 	snakemake --cores all
@@ -15,6 +15,14 @@ lint: .venv/installed
 	ruff check . && ruff format --check .
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+
+# Newest versions within the bounds of pyproject.toml; `make lock UPGRADE=` keeps them and renews the hashes.
+UPGRADE ?= --upgrade
+lock:
+	$(PYTHON) -m venv .lock-tool
+	.lock-tool/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+	.lock-tool/bin/python tools/lock.py $(UPGRADE)
+	rm -rf .lock-tool
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "seglib needs Python 3.11 or newer: make PYTHON=python3.11")'

@@ -3,8 +3,8 @@
     snakemake --cores all                                    the embedded data set, minutes on a CPU
     snakemake --cores all --configfile config/camvid.yaml    CamVid
 
-Targets: `all` (default) builds reports/index.html; any single file is a target too. The settings
-are explained in config/README.md, the rules are in workflow/rules.
+Targets: `all` (default) builds reports/index.html, `ablation_<name>` the page of config/ablations/<name>.yaml;
+any single file is a target too. The settings are explained in config/README.md, the rules are in workflow/rules.
 """
 
 import shlex
@@ -32,7 +32,17 @@ rule all:
         "<reports>/index.html",
 
 
+for ablation_name in ABLATIONS:
+
+    rule:
+        name:
+            f"ablation_{ablation_name}"
+        input:
+            f"<reports>/ablations/{ablation_name}/index.html",
+
+
 onerror:
-    shell(
-        "python -m seglib report --config {CONFIG_JSON:q} --results {RESULTS:q} --out {REPORTS:q} --partial"
-    )
+    for wanted, folder in list_wanted_reports():
+        shell(
+            "python -m seglib report --config {wanted:q} --results {RESULTS:q} --out {folder:q} --partial"
+        )

@@ -173,6 +173,32 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("--results", type=Path, required=True, metavar="DIR")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the reports folder")
     step.add_argument("--partial", action="store_true", help="from what exists; the rest is shown as missing")
+
+    step = _step(steps, "plan", "say what a run would do, why, and what it costs")
+    step.add_argument("--config", type=Path, metavar="FILE", help="default: config/default.yaml")
+    step.add_argument("--all", action="store_true", dest="show_all", help="name every cell")
+    step.add_argument("--json", action="store_true", dest="as_json", help="print JSON")
+    step.add_argument(
+        "arguments", nargs="*", metavar="-- SNAKEMAKE ARGUMENT", help="of that run, e.g. -- --forcerun train"
+    )
+
+    step = _step(steps, "status", "say which cells are done, running, failed or missing")
+    step.add_argument("--config", type=_config, default="config/default.yaml", metavar="FILE|JSON")
+    step.add_argument("--all", action="store_true", dest="show_all", help="also name the cells that are done")
+
+    step = _step(steps, "trace", "walk a number back to its inputs and check every hash on the way")
+    step.add_argument(
+        "result", metavar="RESULT", help="a metrics.json, results/summary.csv:LINE, or the id of a cell"
+    )
+    step.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    step.add_argument("--data", type=Path, default=Path("data"), metavar="DIR")
+
+    step = _step(steps, "verify-results", "find every file that changed after it was written")
+    step.add_argument("folder", type=Path, metavar="DIR", help="a results folder or a part of one")
+
+    step = _step(steps, "merge", "join the results of two machines; nothing is overwritten")
+    step.add_argument("sources", type=Path, nargs="+", metavar="DIR", help="results folders")
+    step.add_argument("--out", type=Path, required=True, metavar="DIR", help="may be one of them, or new")
     return parser
 
 
@@ -237,7 +263,7 @@ def _backbone(text: str) -> Backbone:
 def _config(text: str) -> dict[str, Any]:
     from seglib import config
 
-    return json.loads(text) if text.lstrip().startswith("{") else config.read(text)
+    return _argument(json.loads if text.lstrip().startswith("{") else config.read, text)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -248,10 +274,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _argument(convert: Any, value: Any) -> Any:
-    """argparse hides the message of a ``ValueError``; this keeps it."""
+    """argparse hides the message of a ``ValueError`` and lets an ``OSError`` through; this shows both."""
     try:
         return convert(value)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

@@ -232,6 +232,7 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
     for dataset in block.datasets:
         _choose(dataset, registry.DATASETS, f"{where}.datasets", "data set")
         _check_splits(dataset, block.splits, f"{where}.splits")
+    recipes = {name: _recipe(config, name, where) for name in block.recipes}  # once, not for every cell
     for dataset, method, backbone, recipe, seed in itertools.product(
         block.datasets, block.methods, block.backbones, block.recipes, block.seeds
     ):
@@ -243,7 +244,7 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
             backbone_name=backbone,
             backbone=_pick(config.backbones, backbone, where, "backbone"),
             recipe_name=recipe,
-            recipe=_recipe(config, recipe, where),
+            recipe=recipes[recipe],
             seed=seed,
         )
         yield parent

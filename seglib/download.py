@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 
 from seglib import registry
 from seglib.archives import extract
-from seglib.datasets.base import DataSet, Source, format_checksums, read_checksums
-from seglib.files import atomic_path, sha256_file, write_json
+from seglib.datasets.base import DataSet, Source
+from seglib.files import atomic_path, format_checksums, read_checksums, sha256_file, write_json
 from seglib.progress import track
 from seglib.transfer import Job, fetch
 

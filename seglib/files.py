@@ -82,3 +82,28 @@ def sha256_file(path: str | os.PathLike) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checksums(path: str | os.PathLike) -> dict[str, str]:
+    """Path -> SHA-256 from a file in the format of ``sha256sum``."""
+    lines = Path(path).read_text("utf-8").splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def format_checksums(checksums: dict[str, str]) -> str:
+    """The inverse of :func:`read_checksums`, sorted by path: one spelling per content."""
+    return "".join(f"{checksums[path]}  {path}\n" for path in sorted(checksums))
+
+
+def disk_time_s(folder: str | os.PathLike) -> float:
+    """What the disk of ``folder`` takes for now, in seconds since 1970: the time of a file made there.
+
+    A shared disk has a clock of its own. ``ValueError`` where no file can be made.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            return os.fstat(file.fileno()).st_mtime
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: no file can be made there ({error.strerror}), so its clock is unknown"
+        ) from None

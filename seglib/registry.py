@@ -51,6 +51,11 @@ STEPS = {
     "speed": "seglib.cost.speed:run",
     "compare": "seglib.claims.compare:run",
     "report": "seglib.reporting.page:run",
+    "plan": "seglib.runs.plan:run",
+    "status": "seglib.runs.status:run",
+    "trace": "seglib.runs.trace:run",
+    "verify-results": "seglib.runs.verify:run",
+    "merge": "seglib.runs.merge:run",
 }
 
 PREDICT_IMAGES = "seglib.engine.own_images:run"

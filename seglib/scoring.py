@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from seglib import progress, score_tables
+from seglib import progress, provenance, score_tables
 from seglib.files import atomic_path, write_json
 from seglib.label_png import read_label_png
 from seglib.metrics import scores, statistics
 from seglib.metrics.confusion import label_pair
 from seglib.metrics.counts import Counts, ImageCounts, Settings, count_image
+from seglib.seals import files_digest, seal
 
 POLICIES = {
     "ignored_pixels": "removed: the prediction is set to ignore where the label is; never a class",
@@ -55,6 +56,8 @@ def run(
 ) -> None:
     """Write ``out`` (JSON) and ``counts.npz`` beside it; print the table.
 
+    ``scoring.json`` says what was scored and by what, ``score.sha256`` is over all three.
+
     ``predictions``, ``labels``: folders of single-channel PNGs with the same relative paths.
     ``class_names``: one name a line, in label order; a category may follow after a tab, then the IoU
     of categories is given too. ``subset``: labels without a prediction are left out, and the result says
@@ -75,7 +78,8 @@ def run(
         _require_same_task(settings, names, other)
     counts = count_files(names, predictions, labels, settings, workers=workers)
     metrics = summarize(counts, class_table, num_labels=num_labels)
-    counts.save(out.parent / "counts.npz")
+    written = [out.parent / "counts.npz", out, out.with_name("scoring.json")]
+    counts.save(written[0])
     write_json(out, metrics)
     if csv:
         _write_text(out.with_suffix(".csv"), score_tables.csv_table(metrics))
@@ -84,6 +88,14 @@ def run(
     if other is not None:
         metrics["against"] = {"file": str(against), **compare(counts, other)}
         write_json(out, metrics)
+    record = {
+        **provenance.describe(),
+        "predictions_sha256": files_digest(predictions, [f"{name}.png" for name in names]),
+        "labels_sha256": files_digest(labels, [f"{name}.png" for name in names]),
+        "finished": provenance.now(),
+    }
+    write_json(written[2], record)
+    seal(out.with_name("score.sha256"), written)
     print(score_tables.text_table(metrics))
     print(f"written: {out}, {out.parent / 'counts.npz'}")
 

@@ -32,6 +32,7 @@ RECORDERS = frozenset(
         "progress",
         "provenance",
         "registry",
+        "seals",
         "sources",
         "typed",
     )

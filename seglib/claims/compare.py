@@ -16,6 +16,7 @@ from seglib import config as configuration
 from seglib.config import Plan
 from seglib.files import atomic_path
 from seglib.reporting.collect import Record, Test, collect, not_comparable, num_images, read_manifest
+from seglib.seals import seal
 
 COLUMNS = (
     "dataset",
@@ -53,6 +54,7 @@ def run(*, config: dict[str, Any], out: Path) -> None:
     writer.writerows(summary_rows(plan, records))
     with atomic_path(out / "summary.csv") as temporary:
         temporary.write_text(text.getvalue(), encoding="utf-8")
+    seal(out / "compare.sha256", [out / "summary.csv"])
 
 
 def summary_rows(plan: Plan, records: tuple[Record, ...]) -> Iterator[dict[str, str]]:

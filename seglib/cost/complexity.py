@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from seglib import files
+from seglib import files, seals
 from seglib.cell import Backbone
 from seglib.cost.counters import Counts, MetaCounts, check_agreement, count_meta, count_traced
 from seglib.models.segmentor import build_segmentor
@@ -58,6 +58,7 @@ def run(
     )
     if out is not None:
         files.write_json(out, record)
+        seals.seal(out.with_suffix(".sha256"), [out])
     print(json.dumps(record, indent=1) if as_json else table(record))
 
 

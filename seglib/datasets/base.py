@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 from PIL import Image
 
+from seglib.files import read_checksums
 from seglib.label_png import read_label_png
 
 IGNORE_INDEX = 255
@@ -268,14 +269,3 @@ def open_image(data: bytes, path: Path) -> Image.Image:
             f"{path}: not a readable image ({error}); put the published file in its place"
         ) from None
     return image
-
-
-def read_checksums(path: Path) -> dict[str, str]:
-    """Path -> SHA-256 from a file in the format of ``sha256sum``."""
-    lines = path.read_text("utf-8").splitlines()
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-
-
-def format_checksums(checksums: dict[str, str]) -> str:
-    """The inverse of :func:`read_checksums`, sorted by path: one spelling per content."""
-    return "".join(f"{checksums[path]}  {path}\n" for path in sorted(checksums))

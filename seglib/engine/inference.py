@@ -29,6 +29,7 @@ from seglib.engine.views import average_views, view_sizes
 from seglib.files import atomic_folder, sha256_file, write_json
 from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.progress import track
+from seglib.seals import seal
 
 BATCH_BYTES = 2**28
 """Of the largest map (B, K, h, w) float32: as many images of equal size are seen at once, at least one."""
@@ -41,8 +42,9 @@ def run(
     """Write the label map of each image of ``split`` as ``out/<id>.png``: palette PNG, class ids, label size.
 
     ``model``: folder with ``cell.json`` and ``model.safetensors``. ``out`` appears when it is complete, then
-    ``prediction.json`` beside it, which says what made it. ``workers``: threads that load images. Raises
-    ``ValueError`` for a missing or damaged model or image, and when memory does not suffice.
+    ``prediction.json`` beside it, which says what made it, and ``predict.sha256`` over both. ``workers``:
+    threads that load images. Raises ``ValueError`` for a missing or damaged model or image, and when memory
+    does not suffice.
     """
     cell = read_cell(model)
     manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
@@ -77,6 +79,7 @@ def run(
         "finished": provenance.now(),
     }
     write_json(out.parent / "prediction.json", record)
+    seal(out.parent / "predict.sha256", [*sorted(out.rglob("*.png")), out.parent / "prediction.json"])
 
 
 def read_cell(folder: Path) -> Cell:

@@ -37,6 +37,7 @@ from seglib.engine.stepping import NotFiniteError, Stepper
 from seglib.engine.training_set import Batch, TrainSet
 from seglib.files import atomic_path, write_json
 from seglib.models.segmentor import Progress
+from seglib.seals import seal
 
 LOG_LINES = 150
 """Lines of ``train_log.jsonl`` of a whole training."""
@@ -58,7 +59,8 @@ def run(
 ) -> None:
     """Train ``cell`` on the prepared data set in ``data``, from the last checkpoint on if there is one.
 
-    Writes ``model.safetensors``, ``cell.json``, ``train_log.jsonl`` and ``provenance.json`` into ``out``.
+    Writes ``model.safetensors``, ``cell.json``, ``train_log.jsonl`` and ``provenance.json`` into ``out``, and
+    ``train.sha256`` over them.
     What must survive a stop lies in ``checkpoints``, apart for every version of the cell, its code and its
     data, and is removed when the training is complete. ``weights``: where the initial weights lie that the
     cell names. ``workers``: threads that load data. ``cache``: ``uint8`` keeps decoded pixels in
@@ -222,7 +224,7 @@ class _Training:
                 raise SystemExit(128 + stopped_by)
 
     def write(self, out: Path, *, peak_mem_gib: float) -> None:
-        """The finished training; the model comes last, so that it stands for all.
+        """The finished training; the model comes after what describes it, and the seal of all last.
 
         ``peak_mem_gib``: of the process that used most.
         """
@@ -249,6 +251,8 @@ class _Training:
         with atomic_path(out / "train_log.jsonl") as temporary:
             shutil.copyfile(self.log, temporary)
         checkpoint_files.save_tensors(out / "model.safetensors", self.stepper.model.state_dict())
+        names = ("model.safetensors", "cell.json", "train_log.jsonl", "provenance.json")
+        seal(out / "train.sha256", [out / name for name in names])
 
     def _load(self, iteration: int) -> Batch:
         batch = self.train_set.batch(iteration)

@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from seglib import prepare, registry
-from seglib.datasets.base import DataSet, Source, Split, format_checksums
-from seglib.files import sha256_file
+from seglib.datasets.base import DataSet, Source, Split
+from seglib.files import format_checksums, sha256_file
 
 NAME = "mini"
 ARCHIVE = "Mini-1.0.zip"

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from seglib import registry
-from seglib.datasets.base import DataSet, Split, format_checksums, open_image, read_checksums
+from seglib.datasets.base import DataSet, Split, open_image
+from seglib.files import format_checksums, read_checksums
 from tests.datasets import mini
 from tests.datasets.mini import Mini
 

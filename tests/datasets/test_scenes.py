@@ -11,8 +11,8 @@ from PIL import Image
 
 from seglib import prepare
 from seglib.datasets import scene_painter
-from seglib.datasets.base import format_checksums
 from seglib.datasets.scenes import HEIGHT, WIDTH, Scenes, png
+from seglib.files import format_checksums
 
 CLASSES = len(Scenes.CLASSES)
 BUSH, BUOY = scene_painter.BUSH, scene_painter.BUOY

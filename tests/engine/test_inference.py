@@ -227,7 +227,8 @@ def test_an_interrupted_prediction_leaves_the_last_complete_one(trained, own_min
     with pytest.raises(ValueError, match=victim.name):
         predict(trained, own_miniature, out, Protocol(flip=True))
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
-    assert sorted(path.name for path in out.parent.iterdir()) == ["prediction.json", "predictions"]
+    names = sorted(path.name for path in out.parent.iterdir())
+    assert names == ["predict.sha256", "prediction.json", "predictions"]
 
 
 def test_a_model_that_cannot_be_used_is_named(trained, miniature, tmp_path):

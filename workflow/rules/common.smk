@@ -10,8 +10,8 @@ import json
 import shlex
 from pathlib import Path
 
+from seglib import ablations, paths, registry, sources
 from seglib import config as configuration
-from seglib import paths, registry, sources
 from seglib.cell import canonical_json
 
 PLAN = configuration.load(config)
@@ -22,9 +22,11 @@ DATA, RESULTS, REPORTS, LOGS = (
     PLAN.config.reports,
     PLAN.config.logs,
 )
-CELLS = {cell.id: cell for cell in PLAN.cells}
-EVALUATIONS = {(cell.id, test.name): test for cell in PLAN.cells for test in PLAN.evaluations(cell)}
-COSTS = {str(paths.complexity_file(RESULTS, cell)): cell for cell in PLAN.cells}
+# The cells of the ablations are known to the rules too; only their own targets ask for them.
+WHOLE, ABLATIONS = ablations.load_all(Path(workflow.basedir, "config", "ablations"), PLAN)
+CELLS = {cell.id: cell for cell in WHOLE.cells}
+EVALUATIONS = {(cell.id, test.name): test for cell in WHOLE.cells for test in WHOLE.evaluations(cell)}
+COSTS = {str(paths.complexity_file(RESULTS, cell)): cell for cell in WHOLE.cells}
 
 
 pathvars:
@@ -38,6 +40,7 @@ wildcard_constraints:
     dataset=r"[a-z0-9_]+",
     cell=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
     test=r"(train|val|test)-[a-z0-9_.]+",
+    ablation=r"[a-z0-9_.]+",
 
 
 class RunSetting:
@@ -83,7 +86,7 @@ def read_data_digest(manifest):
 def recall_frozen(cell):
     """What a finished cell of a frozen matrix block recorded about itself; None for other cells."""
     record = paths.train_folder(RESULTS, CELLS[cell]) / "provenance.json"
-    if cell in PLAN.frozen and record.exists():
+    if cell in WHOLE.frozen and record.exists():
         return json.loads(record.read_text("utf-8"))
     return None
 
@@ -125,7 +128,7 @@ def format_code(code):
 def choose_training_options(wildcards):
     """Settings of a training that its result does not depend on."""
     return RunSetting(
-        weights=PLAN.weights_file(CELLS[wildcards.cell]),
+        weights=WHOLE.weights_file(CELLS[wildcards.cell]),
         device=PLAN.config.device,
         workers=PLAN.config.workers,
         checkpoint_interval_s=PLAN.config.checkpoint_interval_s,
@@ -179,9 +182,32 @@ def digest_model_code(wildcards):
 
 
 def list_results(wildcards):
-    """Every file that the comparison reads."""
-    for cell in PLAN.cells:
+    """Every file that the comparison or an ablation's page reads."""
+    plan = find_ablation(wildcards.ablation).plan if "ablation" in wildcards.keys() else PLAN
+    for cell in plan.cells:
         yield str(paths.train_folder(RESULTS, cell) / "provenance.json")
         yield str(paths.complexity_file(RESULTS, cell))
-        for test in PLAN.evaluations(cell):
+        for test in plan.evaluations(cell):
             yield str(paths.evaluation_folder(RESULTS, cell, test.name) / "metrics.json")
+
+
+def find_ablation(name):
+    found = ABLATIONS[name]
+    if found.conflict:
+        raise ValueError(f"ablation_{name}: {found.conflict}")
+    return found
+
+
+def describe_ablation(wildcards):
+    """The configuration of an ablation, as JSON."""
+    return canonical_json(find_ablation(wildcards.ablation).values)
+
+
+def list_wanted_reports():
+    """Configuration and folder of every page that this run was asked for."""
+    targets = [str(target) for target in workflow.dag_settings.targets or ()]
+    wanted = [name for name in ABLATIONS if f"ablation_{name}" in targets]
+    for name in wanted:
+        yield canonical_json(ABLATIONS[name].values), f"{REPORTS}/ablations/{name}"
+    if len(wanted) < len(targets) or not targets:
+        yield CONFIG_JSON, REPORTS

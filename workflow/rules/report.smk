@@ -1,4 +1,4 @@
-"""All cells side by side: the summary table, then the page with its tables and figures."""
+"""All cells side by side: the summary table, the page with its tables and figures, pages of ablations."""
 
 
 rule compare:
@@ -32,6 +32,25 @@ rule report:
         config=CONFIG_JSON,
         code=digest_code("report"),
         results=subpath(input.summary, parent=True),
+        out=subpath(output[0], parent=True),
+    shell:
+        "python -m seglib report --config {params.config:q} --results {params.results:q} --out {params.out:q}"
+        " > {log:q} 2>&1"
+
+
+rule ablation:
+    input:
+        list_results,
+    output:
+        "<reports>/ablations/{ablation}/index.html",
+    log:
+        "<logs>/ablations/{ablation}.log",
+    conda:
+        "../../environment.yml"
+    params:
+        config=describe_ablation,
+        code=digest_code("report"),
+        results=RESULTS,
         out=subpath(output[0], parent=True),
     shell:
         "python -m seglib report --config {params.config:q} --results {params.results:q} --out {params.out:q}"

@@ -1,0 +1,132 @@
+"""Join the results of several machines: ``seglib merge A/results B/results --out results``.
+
+A unit is copied whole or not at all: a training, a test of a training, the cost of a model. Where two
+folders hold the same unit with the same content, one is taken; where they differ, that is a conflict: the
+first stays, nothing is overwritten, and every conflict is shown. Times of files are kept, since Snakemake
+compares them. Tables and pages are made anew by the next run.
+"""
+
+import filecmp
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from seglib import seals
+from seglib.files import atomic_folder, atomic_path, naming_full_disk
+from seglib.runs.reasons import changes
+
+IDENTITY = {
+    "train": ("cell.json", "model.safetensors"),
+    "test": ("metrics.json", "counts.npz"),
+}
+"""What makes a unit the same; its other files say when and where it was made."""
+
+
+@dataclass
+class Outcome:
+    copied: int = 0
+    equal: int = 0
+    conflicts: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def run(*, sources: list[Path], out: Path) -> None:
+    """Merge ``sources`` into ``out``, which may be one of them. What ``out`` holds already stays.
+
+    Raises ``ValueError`` (exit code 2) when there were conflicts or damaged units, after everything else was
+    copied; the same command can be given again.
+    """
+    for source in sources:
+        if not (source / "cells").is_dir():
+            raise ValueError(f"{source}: no results folder (it has no folder `cells`)")
+    outcome = Outcome()
+    for source in sources:
+        if source.resolve() != out.resolve():
+            _merge(source, out, outcome)
+    print(
+        f"{outcome.copied} copied, {outcome.equal} in both and equal, {len(outcome.conflicts)} conflicts, "
+        f"{len(outcome.skipped)} not whole"
+    )
+    for line in (*outcome.conflicts, *outcome.skipped):
+        print(f"    {line}")
+    if outcome.conflicts or outcome.skipped:
+        raise ValueError(
+            f"{len(outcome.conflicts)} conflicts and {len(outcome.skipped)} damaged units stay where they "
+            f"are, the rest is in {out}; move the one that you do not want away, and merge again"
+        )
+
+
+def _merge(source: Path, out: Path, outcome: Outcome) -> None:
+    for cell in _cells(source):
+        name = cell.relative_to(source)
+        if not _take(cell / "train", out / name / "train", "train", outcome):
+            continue  # its tests are of another model than the one in `out`
+        for test in sorted(path for path in cell.iterdir() if (path / "metrics.json").is_file()):
+            _take(test, out / name / test.name, "test", outcome)
+    for file in sorted((source / "models").rglob("*.json")):
+        _take_cost(file, out / file.relative_to(source), outcome)
+
+
+def _cells(source: Path) -> Iterator[Path]:
+    """Folders of finished trainings."""
+    for train in sorted(source.glob("cells/*/*/*/*/seed*/train")):
+        if (train / "model.safetensors").is_file():
+            yield train.parent
+
+
+def _take(source: Path, target: Path, kind: str, outcome: Outcome) -> bool:
+    """Whether ``target`` now holds what ``source`` holds."""
+    faults = [fault for seal in sorted(source.glob("*.sha256")) for fault in seals.faults(seal)]
+    missing = [name for name in IDENTITY[kind] if not (source / name).is_file()]
+    if faults or missing:
+        outcome.skipped.append(str(faults[0]) if faults else f"{source / missing[0]}: gone")
+        return False
+    if not target.exists():
+        with naming_full_disk(target), atomic_folder(target) as temporary:
+            shutil.copytree(source, temporary, dirs_exist_ok=True)
+            shutil.copystat(source, temporary)
+        outcome.copied += 1
+        return True
+    differing = [
+        name
+        for name in IDENTITY[kind]
+        if not (target / name).is_file() or not filecmp.cmp(source / name, target / name, shallow=False)
+    ]
+    if not differing:
+        outcome.equal += 1
+        return True
+    outcome.conflicts.append(f"{source} and {target} differ in {_explain(source, target, differing)}")
+    return False
+
+
+def _explain(source: Path, target: Path, differing: list[str]) -> str:
+    if differing[0] == "cell.json" and (target / "cell.json").is_file():
+        old, new = (
+            json.dumps(json.loads((folder / "cell.json").read_text("utf-8"))) for folder in (target, source)
+        )
+        return "; ".join(changes([repr(old)], [repr(new)])) or "cell.json"
+    return ", ".join(differing)
+
+
+def _take_cost(source: Path, target: Path, outcome: Outcome) -> None:
+    if not target.exists():
+        for file in (source, source.with_suffix(".sha256")):
+            if file.is_file():
+                with atomic_path(target.with_suffix(file.suffix)) as temporary:
+                    shutil.copy2(file, temporary)
+        outcome.copied += 1
+    elif _cost(source) == _cost(target):
+        outcome.equal += 1
+    else:
+        outcome.conflicts.append(f"{source} and {target} differ")
+
+
+def _cost(path: Path) -> dict[str, Any]:
+    """The numbers, without the versions of what counted them."""
+    try:
+        return {key: value for key, value in json.loads(path.read_text("utf-8")).items() if key != "counters"}
+    except ValueError:
+        raise ValueError(f"{path}: not valid JSON; delete it, the workflow makes it again") from None

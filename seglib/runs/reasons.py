@@ -1,0 +1,117 @@
+"""Why Snakemake repeats a job, in the user's words: which setting, module or file changed.
+
+Snakemake records a job's ``params`` as a set of Python literals without names. Ours are canonical JSON
+(cells, protocols, configurations), lists of ``module=digest`` (code) and single values, so that two sets
+can be told apart down to the setting.
+"""
+
+import ast
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from seglib.files import disk_time_s
+
+CLOCK_TOLERANCE_S = 5.0
+CODE = re.compile(r"(seglib[\w.]*)=([0-9a-f]+)")
+
+
+def explain(reason: Any) -> list[str]:
+    """Lines for a ``snakemake.jobs.Reason``."""
+    lines = []
+    if reason.forced:
+        lines.append("forced")
+    if reason.missing_output:
+        lines.append("has not run")
+    if reason.incomplete_output:
+        lines.append("was interrupted")
+    if reason.params_changed:
+        lines += changes(reason.params_changed.only_old, reason.params_changed.only_new)
+    if reason.code_changed:
+        lines.append("the rule's command changed")
+    if reason.input_changed:
+        lines.append("reads other files than before")
+    if reason.software_stack_changed:
+        lines.append("its software environment changed")
+    newer = sorted(map(str, reason.updated_input - reason.updated_input_run))
+    if newer:
+        lines.append(f"newer input: {newer[0]}" + (f" and {len(newer) - 1} more" if newer[1:] else ""))
+        lines += _wrong_clock(newer)
+    if reason.updated_input_run and not lines:
+        lines.append("what it reads is made again")
+    # Whatever else Snakemake knows (pipes, services) is not used here; it would be shown in its own words.
+    return lines or [" ".join(str(reason).split()) or "wanted"]
+
+
+def _wrong_clock(paths: Iterable[str]) -> Iterator[str]:
+    """A machine whose clock is ahead writes files that stay newer than what is made from them."""
+    for path in map(Path, paths):
+        ahead_s = path.stat().st_mtime - disk_time_s(path.parent) if path.exists() else 0.0
+        if ahead_s > CLOCK_TOLERANCE_S:
+            yield f"but its time lies {ahead_s:.0f} s in the future, so a clock was wrong: touch {path}"
+            return
+
+
+def changes(old: Iterable[str], new: Iterable[str]) -> list[str]:
+    """What differs between two sets of recorded params, each a Python literal, of which both lack the
+    common ones."""
+    before, after = _Params(old), _Params(new)
+    lines = [f"code of {name} {what}" for name, what in _differences(before.code, after.code)]
+    lines += [f"{name}: {what}" for name, what in _differences(before.settings, after.settings)]
+    if before.values or after.values:
+        lines.append(f"{_join(before.values)} -> {_join(after.values)}")
+    return lines
+
+
+class _Params:
+    def __init__(self, literals: Iterable[str]):
+        self.code: dict[str, str] = {}
+        self.settings: dict[str, Any] = {}
+        self.values: set[str] = set()
+        for literal in literals:
+            value = ast.literal_eval(literal)
+            if isinstance(value, str) and value.startswith("{"):
+                self.settings |= _flatten(json.loads(value))
+                continue
+            for item in value if isinstance(value, (list, tuple)) else [value]:
+                code = CODE.fullmatch(str(item))
+                if code:
+                    self.code[code[1]] = code[2]
+                elif str(item).startswith("--") and "=" in str(item):  # the arguments of `seglib complexity`
+                    name, _, text = str(item)[2:].partition("=")
+                    self.settings |= _flatten({name: json.loads(text) if text.startswith("{") else text})
+                else:
+                    self.values.add(str(item))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Empty parts are no difference: only one side may hold a parameter at all."""
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) == new.get(name) and (name in old) == (name in new):
+            continue
+        if CODE.fullmatch(f"{name}={new.get(name, old.get(name))}"):
+            yield name, "changed" if name in old and name in new else "is new" if name in new else "is gone"
+        else:
+            yield name, f"{_spell(old, name)} -> {_spell(new, name)}"
+
+
+def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"recipe": {"lr": 1}}`` as ``{"recipe.lr": 1}``; lists of settings by position."""
+    if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict) or not value:
+        return {prefix: value}
+    flat = {}
+    for key, item in value.items():
+        flat |= _flatten(item, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _spell(values: dict[str, Any], name: str) -> str:
+    return json.dumps(values[name], ensure_ascii=False) if name in values else "(none)"
+
+
+def _join(values: set[str]) -> str:
+    return ", ".join(sorted(values)) or "(none)"

@@ -1,0 +1,85 @@
+"""How far a run is: every cell done, running, failed or missing, and where its log lies.
+
+    seglib status [--config config/default.yaml]
+
+Files only are read, so that it works from any machine that sees the folder, while a run goes on. A step
+counts as running while its log or its checkpoints grow. Their times are compared with the time of the disk
+they lie on, not with this machine's clock, which may be wrong.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from seglib import config as configuration
+from seglib import paths, progress
+from seglib.cell import canonical_json
+from seglib.config import Plan
+from seglib.files import disk_time_s
+from seglib.reporting.collect import Record, collect
+from seglib.runs.reasons import changes
+
+QUIET_S = 8 * progress.LOG_INTERVAL_S
+"""A step says something every ``LOG_INTERVAL_S``; one that was silent for longer than this has stopped."""
+ORDER = ("running", "failed", "stopped", "missing", "outdated", "done")
+WORDS = {
+    "stopped": "started, left no result and is silent; the next run goes on from its last checkpoint",
+    "outdated": "done with other values than the configuration has now",
+}
+
+
+def run(*, config: dict[str, Any], show_all: bool) -> None:
+    """Print the state of every cell of a configuration that is not done; with ``show_all`` of each."""
+    plan = configuration.load(config)
+    states = list(cell_states(plan))
+    counts = Counter(state for state, _, _ in states)
+    print(f"{len(states)} cells: {', '.join(f'{counts[state]} {state}' for state in ORDER if counts[state])}")
+    for state in ORDER:
+        if state == "done" and not show_all:
+            continue
+        shown = [(record, note) for found, record, note in states if found == state]
+        if shown:
+            print(f"\n{state}" + (f" ({WORDS[state]})" if state in WORDS else ""))
+        for record, note in shown:
+            print(f"    {record.cell.id}" + (f": {note}" if note else ""))
+            if record.log is not None:
+                print(f"        {record.log}")
+
+
+def cell_states(plan: Plan) -> Iterator[tuple[str, Record, str]]:
+    """State (one of ``ORDER``), record and a note, in the order of the plan."""
+    results = Path(plan.config.results)
+    now_s = disk_time_s(results if results.exists() else Path.cwd())
+    for record in collect(plan, results):
+        if record.status == "done":
+            changed = list(_changed_values(plan, record))
+            yield ("outdated", record, "; ".join(changed)) if changed else ("done", record, "")
+        elif record.status == "unfinished":
+            checkpoints = paths.cell_folder(results, record.cell) / "checkpoints"
+            age_s = now_s - max(_written_s(record.log), *map(_written_s, checkpoints.glob("*/*")), 0.0)
+            last = f"{record.log_tail[-1]}" if record.log_tail else ""
+            yield ("running" if age_s < QUIET_S else "stopped"), record, last
+        else:
+            yield record.status, record, record.reason or ""
+
+
+def _changed_values(plan: Plan, record: Record) -> Iterator[str]:
+    """What the training had otherwise: results that were merged or copied carry no record that Snakemake
+    would compare, so it would keep them."""
+    try:
+        trained = json.loads((record.train / "cell.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    if record.cell.id not in plan.frozen:
+        old, new = canonical_json(trained), record.cell.to_json()
+        if old != new:
+            yield from changes([repr(old)], [repr(new)])
+
+
+def _written_s(path: Path | None) -> float:
+    try:
+        return path.stat().st_mtime if path is not None else 0.0
+    except FileNotFoundError:  # a checkpoint that was replaced meanwhile
+        return 0.0

@@ -1,0 +1,57 @@
+"""Find every file that changed after it was written: ``seglib verify-results results``.
+
+Each step leaves a seal (:mod:`seglib.seals`) over its files. Files that no seal covers are listed too: the
+work of an older seglib, or of someone's hand.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from seglib import seals
+from seglib.progress import track
+
+TEMPORARY = {"checkpoints", "locks"}
+"""Folders of a step that is running or was stopped."""
+
+
+def run(*, folder: Path) -> None:
+    """Print what is wrong; ``ValueError`` (exit code 2) when anything is or when nothing can be checked."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: no such folder")
+    found = sorted(folder.rglob("*.sha256"))
+    if not found:
+        raise ValueError(f"{folder}: holds no seal (*.sha256), so nothing in it can be checked")
+    wrong = [fault for path in track(found, total=len(found), what="verify") for fault in seals.faults(path)]
+    for fault in wrong:
+        print(fault)
+    unsealed = sorted(unsealed_files(folder))
+    if unsealed:
+        print(f"{len(unsealed)} files have no seal, so that nothing is known of them:")
+        print("\n".join(f"    {path}" for path in unsealed[:20]))
+        if unsealed[20:]:
+            print(f"    ... and {len(unsealed) - 20} more")
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} files are not what their step wrote, first {wrong[0]}; "
+            "restore them, or delete them and run the workflow again"
+        )
+    count = sum(len(seals.sealed_files(path)) for path in found)
+    print(f"{count} files are as their steps wrote them ({len(found)} seals)")
+
+
+def unsealed_files(folder: Path) -> Iterator[Path]:
+    """Files below ``folder`` that no seal names; hidden ones and those of running steps aside."""
+    sealed = set()
+    for path in folder.rglob("*.sha256"):
+        try:
+            sealed |= seals.sealed_files(path).keys() | {path}
+        except ValueError:
+            sealed.add(path)  # damaged: `run` says so
+    for path in folder.rglob("*"):
+        parts = path.relative_to(folder).parts
+        if (
+            path.is_file()
+            and path not in sealed
+            and not any(part.startswith(".") or part in TEMPORARY for part in parts)
+        ):
+            yield path

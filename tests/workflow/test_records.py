@@ -1,0 +1,267 @@
+"""Results as records: traced, verified, merged and watched, whole and damaged. Torch is not needed."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from seglib import cli, config, provenance, seals, sources
+from seglib.runs import merge, status, trace
+from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, ROOT, Project
+
+TEST = Path("results", "cells", FCN, "val-ss")
+MODEL = Path("results", "cells", FCN, "train", "model.safetensors")
+
+
+@pytest.fixture
+def seglib(project, monkeypatch, capsys):
+    """The command line in the project's folder: exit code and what it printed."""
+    monkeypatch.chdir(project.folder)
+
+    def call(*arguments):
+        code = 0
+        try:
+            cli.main([str(argument) for argument in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return code, captured.out + captured.err
+
+    return call
+
+
+def flip_byte(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def edit_json(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+class TestTrace:
+    def test_a_row_a_file_and_a_cell_lead_to_the_same_chain(self, seglib):
+        with open("results/summary.csv", newline="") as file:
+            line = next(i for i, row in enumerate(csv.DictReader(file), 2) if row["cell"] == FCN)
+        code, row = seglib("trace", f"results/summary.csv:{line}")
+        assert code == 0
+        assert "the row has the miou" in row
+        for result in (TEST / "metrics.json", FCN):
+            code, out = seglib("trace", result)
+            assert code == 0, out
+            links = [text for text in out.splitlines() if text.startswith("  ")]
+            assert set(links) < set(row.splitlines())
+            assert sum(text.startswith("  ok") for text in links) == 13
+            # The project is no git checkout; everything else can be checked.
+            assert [t for t in links if t.startswith("  -")] == [
+                f"  -      {step} ran seglib {provenance.__version__}, installed without git"
+                for step in ("train", "predict")
+            ]
+
+    @pytest.mark.parametrize(
+        ("file", "broken"),
+        [
+            (TEST / "counts.npz", "counts.npz: changed after it was written"),
+            (MODEL, "the predictions are of this model"),
+            (TEST / "predictions" / "0003.png", "0003.png: changed after it was written"),
+            (Path("data/scenes/raw/images/val/0005.png"), "raw/images/val/0005.png"),
+        ],
+    )
+    def test_a_changed_file_breaks_its_link(self, seglib, file, broken):
+        flip_byte(file)
+        code, out = seglib("trace", TEST / "metrics.json")
+        assert code == 2
+        assert any("WRONG" in line and broken in line for line in out.splitlines()) or (
+            file.suffix == ".npz" and "not a file of counts" in out
+        )
+
+    def test_a_number_that_does_not_follow_from_the_counts(self, seglib):
+        metrics = TEST / "metrics.json"
+        edit_json(metrics, miou=0.99)
+        seals.seal(TEST / "score.sha256", [metrics, TEST / "counts.npz", TEST / "scoring.json"])  # a forger's
+        code, out = seglib("trace", metrics)
+        assert code == 2
+        assert "WRONG  metrics.json follows from counts.npz (40 images): not miou" in out
+
+    def test_a_label_that_changed_since(self, seglib):
+        path = Path("data/scenes/labels/val/0002.png")
+        with Image.open(path) as image:
+            pixels, palette = np.array(image), image.getpalette()
+        pixels[0, 0] = (pixels[0, 0] + 1) % 11
+        image = Image.fromarray(pixels)
+        image.putpalette(palette)
+        image.save(path)
+        code, out = seglib("trace", TEST)
+        assert code == 2
+        assert "WRONG  val: 40 images and label maps are those of manifest.json: not" in out
+
+    def test_what_is_not_here_is_said_and_is_no_fault(self, seglib):
+        shutil.rmtree("data")
+        shutil.rmtree(TEST / "predictions")
+        code, out = seglib("trace", TEST)
+        assert code == 0
+        assert "data/scenes: the data set is not here" in out
+        assert "predictions/0000.png: gone" in out
+
+    def test_half_a_result_is_one_line(self, seglib):
+        (TEST / "metrics.json").write_text('{"miou": 0.')
+        code, out = seglib("trace", TEST)
+        assert code == 2
+        assert out.splitlines()[-1].endswith(
+            "metrics.json: not valid JSON; delete it and run the workflow again"
+        )
+
+    def test_the_source_is_that_of_its_commit(self, project, monkeypatch):
+        def git(*arguments):
+            user = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+            done = subprocess.run(
+                ["git", *user, *arguments], cwd=project.folder, check=True, capture_output=True, text=True
+            )
+            return done.stdout.strip()
+
+        git("init", "-q")
+        git("add", "seglib")
+        git("commit", "-q", "-m", "first")
+        monkeypatch.setattr(provenance, "SOURCE", project.folder / "seglib")
+        record = {"commit": git("rev-parse", "HEAD"), "dirty": False}
+        record["code"] = sources.step_code("train", method="fcn")
+        assert trace._source("train", record, "fcn").state == "ok"
+        code = record["code"] | {"seglib.models.fcn": "0" * 12}
+        assert trace._source("train", record | {"code": code}, "fcn").state == "wrong"
+        assert trace._source("train", record | {"commit": "0" * 40}, "fcn").state == "unchecked"
+        assert trace._source("train", record | {"dirty": True}, "fcn").state == "unchecked"
+
+
+class TestVerify:
+    def test_untouched_results_are_as_written(self, seglib):
+        code, out = seglib("verify-results", "results")
+        assert code == 0
+        assert "no seal" not in out
+
+    def test_every_kind_of_change_is_found(self, seglib):
+        flip_byte(MODEL)
+        (TEST / "predictions" / "0007.png").unlink()
+        edit_json(Path("results/cells", ISNET, "train", "provenance.json"), host="elsewhere")
+        [cost] = Path("results/models/scenes/isnet").rglob("*.json")
+        edit_json(cost, params=1)
+        Path("results/summary.csv").write_text("")
+        (TEST / "notes.txt").write_text("mine")
+        code, out = seglib("verify-results", "results")
+        assert code == 2
+        assert out.count(": changed after it was written") == 4 + 1  # the last line repeats the first
+        assert "0007.png: gone" in out
+        assert f"1 files have no seal, so that nothing is known of them:\n    {TEST}/notes.txt" in out
+
+
+class TestStatus:
+    def test_every_state_with_its_log(self, seglib, monkeypatch):
+        shutil.rmtree(Path("results/cells", FCN))  # trained no more, but a log lies there
+        shutil.rmtree(Path("results/cells", ISNET))
+        Path("logs/cells", ISNET, "train.log").write_text("seglib train: error: no weights\n")
+        log = Path("logs/cells", FCN, "train.log")
+        log.write_text("train x: 1/2, 3/s, 00:01 left\n")
+        values = CONFIG | {"recipes": {**CONFIG["recipes"]}}
+        values["recipes"]["fast"] = CONFIG["recipes"]["fast"] | {"lr": 0.5}
+        values["matrix"] = [*CONFIG["matrix"], CONFIG["matrix"][1] | {"seeds": [4]}]
+        code, out = seglib("status", "--config", json.dumps(values))
+        assert code == 0
+        assert out.splitlines()[1] == "4 cells: 1 running, 1 failed, 1 missing, 1 outdated"
+        assert f"{FCN}: train x: 1/2, 3/s, 00:01 left\n        {log}" in out
+        assert f"{ISNET}: train: no weights\n        logs/cells/{ISNET}/train.log" in out
+        assert f"{FCN_FAST}: recipe.lr: 0.02 -> 0.5" in out
+        # Silent for long by the disk's clock, whatever this machine's says.
+        written_s = log.stat().st_mtime
+        monkeypatch.setattr(status, "disk_time_s", lambda folder: written_s + status.QUIET_S + 1)
+        assert "1 stopped" in seglib("status", "--config", json.dumps(values))[1]
+
+    def test_a_wrong_clock_here_stops_nothing(self, project, monkeypatch):
+        """Files of a machine whose disk's clock is an hour behind."""
+        monkeypatch.chdir(project.folder)
+        shutil.rmtree(Path("results/cells", FCN))
+        log = Path("logs/cells", FCN, "train.log")
+        behind_s = log.stat().st_mtime - 3600
+        os.utime(log, (behind_s, behind_s))
+        monkeypatch.setattr(status, "disk_time_s", lambda folder: behind_s + 1)
+        states = {record.cell.id: state for state, record, _ in status.cell_states(config.load(CONFIG))}
+        assert states == {FCN: "running", FCN_FAST: "done", ISNET: "done"}
+
+
+class TestMerge:
+    @pytest.fixture
+    def other(self, project):
+        """Another machine's results: one cell equal, one that is not here, one trained otherwise."""
+        other = project.folder / "other"
+        shutil.copytree(project.folder / "results", other)
+        here = project.folder / "results" / "cells"
+        shutil.rmtree(here / ISNET)
+        cell = other / "cells" / FCN_FAST / "train"
+        flip_byte(cell / "model.safetensors")
+        edit_json(cell / "cell.json", seed=5)
+        names = ("model.safetensors", "cell.json", "train_log.jsonl", "provenance.json")
+        seals.seal(cell / "train.sha256", [cell / name for name in names])
+        return other
+
+    def test_what_is_new_is_taken_and_nothing_is_overwritten(self, seglib, other, project):
+        before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
+        code, out = seglib("merge", "results", other, "--out", "results")
+        assert code == 2
+        assert "2 copied, 4 in both and equal, 1 conflicts, 0 not whole" in out
+        assert f"{FCN_FAST}/train differ in seed: 0 -> 5" in out
+        assert {path: path.read_bytes() for path in before} == before
+        assert (Path("results/cells") / ISNET / "val-ss" / "predictions" / "0000.png").exists()
+        # The merged cell counts as made: only the tables, which Snakemake compares by their input, may follow.
+        assert {rule for rule, _ in project.planned()} <= {"compare", "report"}
+        assert seglib("verify-results", "results")[0] == 0
+
+    def test_into_a_new_folder_and_again(self, seglib, other):
+        assert seglib("merge", "results", "other", "--out", "both")[0] == 2
+        code, out = seglib("merge", "results", "--out", "both")
+        assert code == 0
+        assert "0 copied, 6 in both and equal" in out
+
+    def test_half_a_result_is_left_behind(self, seglib, other):
+        (other / "cells" / ISNET / "train" / "model.safetensors").write_bytes(b"half")
+        code, out = seglib("merge", other, "--out", "results")
+        assert code == 2
+        assert f"{ISNET}/train/model.safetensors: changed after it was written" in out
+        assert not Path("results/cells", ISNET).exists()
+
+    def test_a_full_disk_leaves_nothing_half_and_says_so(self, seglib, other, monkeypatch):
+        def full(source, target, **_):
+            (Path(target) / "model.safetensors").write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(merge.shutil, "copytree", full)
+        code, out = seglib("merge", other, "--out", "results")
+        assert code == 2
+        assert "No space left on device; free some and run again" in out
+        assert not Path("results/cells", ISNET, "train").exists()
+        monkeypatch.undo()
+        os.chdir(Path(other).parent)
+        assert seglib("merge", other, "--out", "results")[0] == 2  # the one conflict; the rest is there now
+        assert Path("results/cells", ISNET, "train", "model.safetensors").exists()
+
+
+def test_no_record_needs_torch(project):
+    project = Project(project.folder)
+    trap = project.folder / "trap" / "torch"
+    trap.mkdir(parents=True)
+    (trap / "__init__.py").write_text("raise ImportError('torch was imported')")
+    commands = (["trace", FCN], ["verify-results", "results"], ["status", "--config", "run.yaml"])
+    code = "import sys; from seglib import cli\nfor words in sys.argv[1:]: cli.main(words.split())"
+    subprocess.run(
+        [sys.executable, "-c", code, *map(" ".join, commands)],
+        cwd=project.folder,
+        env=os.environ | {"PYTHONPATH": f"{trap.parent}:{ROOT}"},
+        check=True,
+        capture_output=True,
+    )
