@@ -73,6 +73,12 @@ class Config:
     workers: int = 2
     checkpoint_interval_s: float = 60.0
     boundary_ratio: float = 0.02
+    claims: tuple[str, ...] = ()
+    """Further files of reported numbers, or folders of them."""
+    tolerance_points: float = 0.5
+    """How near a measured percentage must be to a reported one to reproduce it."""
+    tolerance_share: float = 0.01
+    """The same for counts: parameters and multiply-adds."""
     datasets: dict[str, DataSource] = field(default_factory=dict)
     backbones: dict[str, Backbone]
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)

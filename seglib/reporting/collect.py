@@ -46,6 +46,7 @@ class Record:
     log_tail: tuple[str, ...]
     provenance: dict[str, Any] | None
     cost: dict[str, Any] | None
+    speed: dict[str, Any] | None
     tests: tuple[Test, ...]
     train: Path
     """Folder of the model, its log and its provenance."""
@@ -58,7 +59,12 @@ def collect(plan: Plan, results: Path) -> tuple[Record, ...]:
 
 def is_machinery_check(cell: Cell) -> bool:
     """Whether the numbers of a cell say nothing about a published one: toy data or a quick recipe."""
-    return cell.dataset in MACHINERY_CHECKS or cell.recipe_name.split("_")[0] == "quick"
+    return cell.dataset in MACHINERY_CHECKS or is_quick(cell)
+
+
+def is_quick(cell: Cell) -> bool:
+    """Whether the recipe says by its name that it is too short for a result."""
+    return cell.recipe_name.split("_")[0] == "quick"
 
 
 def method_label(cell: Cell) -> str:
@@ -124,6 +130,7 @@ def _record(plan: Plan, results: Path, cell: Cell) -> Record:
             metrics = None
         tests.append(Test(evaluation=evaluation, folder=folder, metrics=metrics))
     cost = read(paths.complexity_file(results, cell))
+    speed = read(paths.speed_file(results, cell))
     status, reason, log = _state(plan, results, cell, provenance, tests)
     if damages:
         status, reason, log = "failed", damages[0], None
@@ -135,6 +142,7 @@ def _record(plan: Plan, results: Path, cell: Cell) -> Record:
         log_tail=_tail(log) if log else (),
         provenance=provenance,
         cost=cost,
+        speed=speed,
         tests=tuple(tests),
         train=train,
     )
