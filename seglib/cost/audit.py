@@ -8,6 +8,7 @@ leaves fvcore out: all of it then takes about three minutes on two cores and hal
 counts without arithmetic. With fvcore every forward pass really runs, which takes hours.
 """
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -38,8 +39,8 @@ def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets:
             raise ValueError(f"--datasets: unknown data set {name!r}; valid: {', '.join(paper_scale.CROPS)}")
     asked = [configuration for configuration in planned if not datasets or configuration.dataset in datasets]
     work = functools.partial(measure, records=records, max_mem_gib=max_mem_gib)
-    with ProcessPoolExecutor(workers) as pool:
-        for _ in progress.track(pool.map(work, asked), total=len(asked), what="audit"):
+    with ProcessPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
+        for _ in progress.track((pool.map if pool else map)(work, asked), total=len(asked), what="audit"):
             pass
     measured = [_read(record_file(records, configuration)) for configuration in planned]
     costs = [

@@ -10,8 +10,8 @@ from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement
 from seglib.reporting import claim_tables, tables
 from seglib.reporting.collect import Record
-from seglib.reporting.evidence import Evidence
-from seglib.reporting.tables import Table
+from seglib.reporting.evidence import Evidence, text_of
+from seglib.reporting.tables import Column, Table
 
 CONDITIONS = ("metric", "measured", "low", "high", "seeds", "difference", "gpu_hours")
 """Columns that the page has only where they say something."""
@@ -35,11 +35,50 @@ def context(found: Evidence, records: Sequence[Record], shown: dict[str, Table])
     return {
         "tally": claim_tables.tally(found.all),
         "num_claims": len(found.all),
+        "num_derived": len(found.relative),
+        "overview": overview(found, records),
         "num_papers": sum(bool(section["judgements"]) for section in sections),
         "answered": sum(judgement.verdict != "not run" for judgement in found.all),
         "papers": sections,
         "methods": [fidelity(method) for method in others],
     }
+
+
+def overview(found: Evidence, records: Sequence[Record]) -> Table:
+    """One row per paper: what it claims, what of it ran here, and the verdicts."""
+    columns = (
+        Column(name="paper", title="Paper"),
+        Column(name="methods", title="Its methods here"),
+        Column(name="cells", title="Cells of this run", number=True),
+        Column(name="claims", title="Claims", number=True),
+        Column(name="highest", title="e.g., the highest mIoU"),
+        Column(name="verdicts", title="Verdicts"),
+    )
+    rows = []
+    for paper in _order(found):
+        card, judgements = found.papers.get(paper, Paper(title=paper)), _of(paper, found)
+        methods = methods_of(paper, card)
+        cells = sum(record.cell.method in methods and record.status == "done" for record in records)
+        counts = [f"{n} {verdict}" for verdict, n, _ in claim_tables.tally(judgements) if n]
+        rows.append(
+            (
+                tables.text(card.title, links=((card.title, f"#paper-{paper}"),)),
+                tables.text(", ".join(methods) or "none"),
+                tables.number(cells, str),
+                tables.number(len(judgements), str),
+                tables.text(_highest(judgements)),
+                tables.text(", ".join(counts) or "no number of it is known"),
+            )
+        )
+    return Table(name="papers", caption="Papers and verdicts", columns=columns, rows=tuple(rows))
+
+
+def _highest(judgements: Sequence[Judgement]) -> str:
+    claims = [j.claim for j in judgements if j.claim.provenance != "derived" and j.claim.metric == "miou"]
+    if not claims:
+        return tables.UNKNOWN
+    best = max(claims, key=lambda claim: claim.value)
+    return f"{best.value} {best.unit}: {text_of(best)}"
 
 
 def fidelity(method: str) -> dict[str, Any]:
