@@ -164,6 +164,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     step.add_argument("--out", type=Path, metavar="FILE", help="write JSON here")
 
+    step = _step(steps, "audit", "cost of every method at the size of its papers' experiments")
+    step.add_argument(
+        "--records", type=Path, required=True, metavar="DIR", help="kept; only what changed is measured again"
+    )
+    step.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, CSV")
+    step.add_argument("--datasets", nargs="*", default=[], metavar="NAME", help="only the crops of these")
+    step.add_argument(
+        "--max-mem-gib",
+        type=float,
+        default=8.0,
+        metavar="GIB",
+        help="of a forward pass for fvcore; 0: torch only, minutes (default: %(default)s)",
+    )
+    step.add_argument("--workers", type=int, default=2, metavar="N", help="processes (default: %(default)s)")
+
     step = _step(steps, "compare", "collect all cells into results/summary.csv")
     step.add_argument("--config", type=_config, required=True, metavar="FILE|JSON")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")

@@ -79,6 +79,12 @@ class Config:
     boundary_ratio: float = 0.02
     limit: int | None = None
     """At most so many images of each split: to try a recipe."""
+    claims: tuple[str, ...] = ()
+    """Further files of reported numbers, or folders of them."""
+    tolerance_points: float = 0.5
+    """How near a measured percentage must be to a reported one to reproduce it."""
+    tolerance_share: float = 0.01
+    """The same for counts: parameters and multiply-adds."""
     datasets: dict[str, DataSource] = field(default_factory=dict)
     backbones: dict[str, Backbone]
     methods: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -26,6 +26,11 @@ def complexity_file(results: Path, cell: Cell) -> Path:
     return Path(results) / "models" / cell.dataset / cell.model_name / f"{height}x{width}.json"
 
 
+def speed_file(results: Path, cell: Cell) -> Path:
+    """Latency of the same model at the same size on the machine that ran it."""
+    return complexity_file(results, cell).with_suffix(".speed.json")
+
+
 def log_file(logs: Path, cell: Cell, step: str) -> Path:
     """Output of one step of one cell."""
     return Path(logs) / "cells" / cell.id / f"{step}.log"

@@ -49,6 +49,7 @@ STEPS = {
     "score": "seglib.scoring:run",
     "complexity": "seglib.cost.complexity:run",
     "speed": "seglib.cost.speed:run",
+    "audit": "seglib.cost.audit:run",
     "compare": "seglib.claims.compare:run",
     "report": "seglib.reporting.page:run",
     "plan": "seglib.runs.plan:run",

@@ -1,7 +1,8 @@
-"""All cells of a configuration side by side: ``results/summary.csv``, one row per cell and test.
+"""All cells of a configuration side by side, and the verdict on every claim: two files in ``results/``.
 
     seglib compare --config config/default.yaml --out results
 
+``summary.csv`` has one row per cell and test, ``verdicts.csv`` one per reported number, in its unit.
 Fractions are 0 to 1, times in seconds; what is not known is empty. A cell that failed or never ran
 has a row too: its ``status`` and ``reason`` say so.
 """
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from seglib import config as configuration
-from seglib.config import Plan
 from seglib.files import atomic_path
+from seglib.reporting import claim_tables, outlook, tables
 from seglib.reporting.collect import Record, Test, collect, not_comparable, num_images, read_manifest
 from seglib.seals import seal
 
@@ -45,21 +46,26 @@ COLUMNS = (
 
 
 def run(*, config: dict[str, Any], out: Path) -> None:
-    """Write ``summary.csv`` into the results folder ``out``, from what lies there."""
+    """Write ``summary.csv`` and ``verdicts.csv`` into the results folder ``out``, from what lies there."""
     plan = configuration.load(config)
     records = collect(plan, out)
+    manifests = {name: read_manifest(plan, name) for name in {record.cell.dataset for record in records}}
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(summary_rows(plan, records))
-    with atomic_path(out / "summary.csv") as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8")
-    seal(out / "compare.sha256", [out / "summary.csv"])
+    writer.writerows(summary_rows(records, manifests))
+    verdicts = claim_tables.claims("verdicts", "", outlook.judge(plan, records, manifests).all)
+    written = {"verdicts.csv": tables.to_csv(verdicts), "summary.csv": text.getvalue()}
+    for name, content in written.items():
+        with atomic_path(out / name) as temporary:
+            temporary.write_text(content, encoding="utf-8")
+    seal(out / "compare.sha256", [out / name for name in written])
 
 
-def summary_rows(plan: Plan, records: tuple[Record, ...]) -> Iterator[dict[str, str]]:
+def summary_rows(
+    records: tuple[Record, ...], manifests: dict[str, dict[str, Any] | None]
+) -> Iterator[dict[str, str]]:
     """In the order of the plan; every value as it is written."""
-    manifests = {name: read_manifest(plan, name) for name in {record.cell.dataset for record in records}}
     for record in records:
         manifest = manifests[record.cell.dataset]
         train_images = None if manifest is None else num_images(record.cell, manifest, "train")

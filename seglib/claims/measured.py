@@ -70,13 +70,22 @@ def conditions_of(
         test_crop_hw=protocol.crop_hw if protocol.mode == "slide" else None,
         test_scales=protocol.scales,
         test_flip=protocol.flip,
-        test_size="native",
+        test_size=_test_size(protocol),
     )
 
 
 def cost_conditions_of(backbone: Backbone, *, num_classes: int, input_hw: tuple[int, int]) -> Conditions:
     """The conditions of a model's parameters and giga-MACs."""
     return Conditions(output_stride=_output_stride(backbone), num_classes=num_classes, input_hw=input_hw)
+
+
+def _test_size(protocol: Protocol) -> str:
+    if protocol.resize_hw is None:
+        return "native"
+    if not protocol.keep_aspect:
+        return "{}x{}".format(*protocol.resize_hw)
+    # Shorter and longer side, whichever way an image lies.
+    return "fit {}x{}".format(*sorted(protocol.resize_hw))
 
 
 def _output_stride(backbone: Backbone) -> int:

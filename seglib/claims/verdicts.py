@@ -77,7 +77,7 @@ def judge_relative(
     claims: Iterable[RelativeClaim],
     measurements: Sequence[Measurement],
     *,
-    paired: Callable[[Measurement, Measurement], Comparison],
+    paired: Callable[[Measurement, Measurement], Comparison | None],
     tolerance: Tolerance = Tolerance(),
     t_interval: IntervalOf = statistics.t_interval,
 ) -> list[Judgement]:
@@ -130,7 +130,7 @@ def _judge(
 def _judge_relative(
     claim: RelativeClaim,
     measurements: Sequence[Measurement],
-    paired: Callable[[Measurement, Measurement], Comparison],
+    paired: Callable[[Measurement, Measurement], Comparison | None],
     tolerance: Tolerance,
     t_interval: IntervalOf,
 ) -> Judgement:

@@ -21,7 +21,14 @@ import torch
 
 from seglib import files, seals
 from seglib.cell import Backbone
-from seglib.cost.counters import Counts, MetaCounts, check_agreement, count_meta, count_traced
+from seglib.cost.counters import (
+    CountersDisagree,
+    Counts,
+    MetaCounts,
+    check_agreement,
+    count_meta,
+    count_traced,
+)
 from seglib.models.segmentor import build_segmentor
 
 PARTS = {"backbone": "encoder", "head": "method"}
@@ -92,8 +99,8 @@ def measure(
         traced = count_traced(build(), 255 * noise)
         try:
             check_agreement(traced, meta, tuple(PARTS.values()))
-        except ValueError as error:
-            raise ValueError(f"method {method!r} with backbone {backbone.model!r}: {error}") from None
+        except CountersDisagree as error:
+            raise CountersDisagree(f"method {method!r} with backbone {backbone.model!r}: {error}") from None
     asked = {
         "schema": 1,
         "method": method,

@@ -26,6 +26,10 @@ from seglib.cost import op_counts
 GIB = 2**30
 
 
+class CountersDisagree(ValueError):
+    """One of the counters is wrong about a model."""
+
+
 @dataclass(frozen=True)
 class Counts:
     """MACs per module and operator. Modules go by their dotted path, ``""`` being the model itself."""
@@ -97,7 +101,7 @@ def count_traced(model: nn.Module, images: Tensor) -> Counts:
 
 
 def check_agreement(traced: Counts, meta: Counts, children: tuple[str, ...] = ()) -> None:
-    """Raise ``ValueError`` unless both count the same convolution and the same matrix product MACs.
+    """Raise :class:`CountersDisagree` unless both count the same convolution and matrix product MACs.
 
     Compared are the model and ``children``, the modules whose shares are published. The message names the
     innermost modules that differ, what each counter saw there and which operators fvcore has no cost for.
@@ -119,7 +123,7 @@ def check_agreement(traced: Counts, meta: Counts, children: tuple[str, ...] = ()
     ]
     lines = [_describe(module, traced, meta) for module in innermost[:3]]
     more = f"; and {len(innermost) - 3} more modules" if len(innermost) > 3 else ""
-    raise ValueError(f"fvcore and torch count different MACs: {'; '.join(lines)}{more}")
+    raise CountersDisagree(f"fvcore and torch count different MACs: {'; '.join(lines)}{more}")
 
 
 def _macs_by_module(model: nn.Module, counter: FlopCounterMode) -> dict[str, Counter[str]]:

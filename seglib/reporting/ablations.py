@@ -51,8 +51,24 @@ def pairs(block: Block) -> tuple[Pair, ...]:
                 )
                 for metric in METRICS
             }
-            found.append(Pair(parent, group, over_seeds, _over_images(shared)))
+            found.append(Pair(parent, group, over_seeds, over_images(group, parent)))
     return tuple(found)
+
+
+def over_images(group: Group, other: Group) -> dict[str, Comparison]:
+    """Metric -> paired bootstrap of ``group`` minus ``other`` over the seeds that both have.
+
+    Empty without the counts of both, or where these are of other images.
+    """
+    shared = _shared_tests(group, other)
+    if not shared or not all(test.counts_file.is_file() for pair in shared for test in pair):
+        return {}
+    ours, theirs = ([Counts.load(test.counts_file) for test in side] for side in zip(*shared, strict=True))
+    images = ours[0].images
+    if any(counts.images != images for counts in (*ours, *theirs)):
+        return {}
+    stacked = (np.stack([c.per_image()[:, :ROWS_OF_IOU] for c in side], axis=1) for side in (ours, theirs))
+    return statistics.paired_bootstrap(*stacked, _mean_over_seeds)
 
 
 def table(block: Block, found: Sequence[Pair]) -> Table:
@@ -94,17 +110,6 @@ def table(block: Block, found: Sequence[Pair]) -> Table:
 def _shared_tests(variant: Group, parent: Group) -> list[tuple[Test, Test]]:
     ours, theirs = ({r.cell.seed: test for r, test in group.measured} for group in (variant, parent))
     return [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
-
-
-def _over_images(shared: Sequence[tuple[Test, Test]]) -> dict[str, Comparison]:
-    if not all(test.counts_file.is_file() for pair in shared for test in pair):
-        return {}
-    ours, theirs = ([Counts.load(test.counts_file) for test in side] for side in zip(*shared, strict=True))
-    images = ours[0].images
-    if any(counts.images != images for counts in (*ours, *theirs)):
-        return {}
-    stacked = (np.stack([c.per_image()[:, :ROWS_OF_IOU] for c in side], axis=1) for side in (ours, theirs))
-    return statistics.paired_bootstrap(*stacked, _mean_over_seeds)
 
 
 def _mean_over_seeds(sums: np.ndarray) -> dict[str, np.ndarray]:

@@ -46,6 +46,7 @@ class Record:
     log_tail: tuple[str, ...]
     provenance: dict[str, Any] | None
     cost: dict[str, Any] | None
+    speed: dict[str, Any] | None
     tests: tuple[Test, ...]
     train: Path
     """Folder of the model, its log and its provenance."""
@@ -140,6 +141,7 @@ def _record(plan: Plan, results: Path, cell: Cell) -> Record:
             metrics = None
         tests.append(Test(evaluation=evaluation, folder=folder, metrics=metrics))
     cost = read(paths.complexity_file(results, cell))
+    speed = read(paths.speed_file(results, cell))
     status, reason, log = _state(plan, results, cell, provenance, tests)
     if damages:
         status, reason, log = "failed", damages[0], None
@@ -151,6 +153,7 @@ def _record(plan: Plan, results: Path, cell: Cell) -> Record:
         log_tail=_tail(log) if log else (),
         provenance=provenance,
         cost=cost,
+        speed=speed,
         tests=tuple(tests),
         train=train,
     )

@@ -6,16 +6,21 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from seglib import __version__
+from seglib.claims.relative import RelativeClaim
+from seglib.claims.verdicts import Judgement
 from seglib.config import Plan
-from seglib.reporting import notices, tables
+from seglib.reporting import claim_tables, notices, tables
 from seglib.reporting.aggregate import METRICS, Block, Group
 from seglib.reporting.collect import Record
+from seglib.reporting.evidence import text_of
 from seglib.reporting.summaries import STATUS_WORDS, page_name
 from seglib.reporting.tables import Table
 
 
-def machine_readable(plan: Plan, records: Sequence[Record], blocks: Sequence[Block]) -> dict[str, Any]:
-    """Every cell with its metrics, cost and provenance, and every combination over its seeds."""
+def machine_readable(
+    plan: Plan, records: Sequence[Record], blocks: Sequence[Block], judgements: Sequence[Judgement]
+) -> dict[str, Any]:
+    """Every cell with its metrics, cost and provenance, every combination over its seeds, every claim."""
     return {
         "schema": 1,
         "seglib": __version__,
@@ -25,6 +30,7 @@ def machine_readable(plan: Plan, records: Sequence[Record], blocks: Sequence[Blo
         "counts": {status: sum(r.status == status for r in records) for status in STATUS_WORDS},
         "cells": [_cell(record) for record in records],
         "combinations": [_combination(block, group) for block in blocks for group in block.groups],
+        "claims": [_claim(judgement) for judgement in judgements],
     }
 
 
@@ -32,10 +38,11 @@ def summary(
     plan: Plan,
     records: Sequence[Record],
     blocks: Sequence[Block],
+    judgements: Sequence[Judgement],
     shown: dict[str, Table],
     drawn: Collection[str],
 ) -> str:
-    """Markdown: how much is done, what failed and why, and the results of every block.
+    """Markdown: how much is done, what failed and why, the verdicts, and the results of every block.
 
     ``drawn``: names of the figures that there are.
     """
@@ -47,6 +54,7 @@ def summary(
     ]
     for notice in filter(None, [notices.machinery(records), *notices.warnings(plan, records)]):
         lines += [f"> {tables.markdown(notice)}", ""]
+    lines += [verdict_words(judgements), ""]
     troubled = [record for record in records if record.status in ("failed", "unfinished")]
     if troubled:
         lines += ["## Not done", ""]
@@ -61,6 +69,39 @@ def summary(
             lines += [f"![mIoU against multiply-adds](figures/{figure}.svg)", ""]
     lines.append("± is half the width of the 95 % t-interval over seeds; one run has none.")
     return "\n".join(lines) + "\n"
+
+
+def verdict_words(judgements: Sequence[Judgement]) -> str:
+    """e.g. ``348 reported numbers: 2 reproduced, 346 not run.``"""
+    counts = [f"{count} {verdict}" for verdict, count, _ in claim_tables.tally(judgements) if count]
+    return f"{len(judgements)} reported numbers: {', '.join(counts)}." if counts else "No reported numbers."
+
+
+def _claim(judgement: Judgement) -> dict[str, Any]:
+    claim = judgement.claim
+    one = claim.of if isinstance(claim, RelativeClaim) else claim
+    return {
+        "id": claim.id,
+        "paper": one.paper,
+        "claim": text_of(claim),
+        "metric": one.metric,
+        "reported": float(claim.value),
+        "bound": "" if isinstance(claim, RelativeClaim) else one.bound,
+        "unit": "points" if isinstance(claim, RelativeClaim) else one.unit,
+        "provenance": claim.provenance,
+        "source": one.source,
+        "verdict": judgement.verdict,
+        "reason": judgement.reason,
+        "caveats": list(judgement.caveats),
+        "measurement": judgement.measurement and judgement.measurement.name,
+        "measured": judgement.measured,
+        "difference": judgement.difference,
+        "interval_95": judgement.interval and list(judgement.interval),
+        "seeds": judgement.seeds,
+        "over_images": judgement.images and dataclasses.asdict(judgement.images),
+        "command": judgement.command,
+        "gpu_hours": judgement.gpu_hours,
+    }
 
 
 def _cell(record: Record) -> dict[str, Any]:
@@ -79,6 +120,7 @@ def _cell(record: Record) -> dict[str, Any]:
             for test in record.tests
         },
         "cost": record.cost,
+        "speed": record.speed,
         "provenance": record.provenance,
     }
 

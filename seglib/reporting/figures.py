@@ -154,7 +154,7 @@ def per_class(block: Block) -> Drawing | None:
         if len(groups) <= 16:
             _write_values(axes, 100 * values)
         figure.colorbar(image, ax=axes, label="IoU, %")
-        return _render(figure, f"per-class-iou.{block.name}", f"IoU per class, {block.title}", {})
+        return render(figure, f"per-class-iou.{block.name}", f"IoU per class, {block.title}", {})
 
 
 def ablations(block: Block, pairs: Sequence[Pair], link: Callable[[Group], str]) -> Drawing | None:
@@ -185,7 +185,7 @@ def ablations(block: Block, pairs: Sequence[Pair], link: Callable[[Group], str])
         axes.grid(False, axis="y")
         axes.set_xlabel("mIoU, variant minus parent, points")
         caption = f"Ablations, {block.title}: thin line 95 % over images, thick line 95 % over seeds"
-        return _render(figure, f"ablations.{block.name}", caption, points)
+        return render(figure, f"ablations.{block.name}", caption, points)
 
 
 def _scatter(
@@ -254,7 +254,7 @@ def _scatter(
         axes.set_xlabel(x_label)
         axes.set_ylabel("mIoU, %")
         figure.legend(loc="outside lower left", ncols=2, handletextpad=0.2, fontsize=8)
-        return _render(figure, name, caption, points)
+        return render(figure, name, caption, points)
 
 
 def _apart(block: Block, group: Group) -> str:
@@ -269,7 +269,8 @@ def _write_values(axes: Axes, values: np.ndarray) -> None:
             axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=ink)
 
 
-def _render(figure: Figure, name: str, caption: str, points: dict[str, Point]) -> Drawing:
+def render(figure: Figure, name: str, caption: str, points: dict[str, Point]) -> Drawing:
+    """Both files of a figure. ``points``: SVG id of a marker -> what it stands for."""
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png", dpi=200, metadata={"Software": None})

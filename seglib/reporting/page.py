@@ -15,17 +15,25 @@ from typing import Any
 
 import jinja2
 
-from seglib import __version__, files, signatures
+from seglib import __version__, files
 from seglib import config as configuration
+from seglib.claims import verdicts
 from seglib.config import Plan
+from seglib.cost import paper_scale
 from seglib.reporting import (
     ablations,
     aggregate,
+    audit_tables,
+    claim_figures,
+    claim_tables,
     datasheets,
     details,
+    evidence,
     exports,
     figures,
     notices,
+    outlook,
+    papers,
     summaries,
     tables,
 )
@@ -36,7 +44,10 @@ from seglib.reporting.tables import Table
 MARKER = ".seglib-report"
 """Lies in the folders that a report replaces, so that nobody else's folder is ever deleted."""
 WORKERS = 2
-CONDITIONS = ("dataset", "backbone", "recipe", "seed", "test", "input_hw", "commit")
+CONDITIONS = (
+    *("dataset", "backbone", "recipe", "seed", "test", "input_hw", "commit"),
+    *("batch_size", "precision", "hardware"),
+)
 """Columns that a table on the page has only where they differ from row to row."""
 
 
@@ -56,6 +67,8 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
         )
     manifests = {name: read_manifest(plan, name) for name in dict.fromkeys(r.cell.dataset for r in records)}
     blocks = aggregate.blocks(records)
+    costs = paper_scale.read()
+    found = outlook.judge(plan, records, manifests)
     render = _renderer(title=plan.config.title, version=__version__)
 
     with _replaced(out / "cells") as folder:
@@ -82,8 +95,17 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
                 (folder / f"{name}.html").write_text(render("dataset.html", **context), encoding="utf-8")
 
     pairs = {block.name: ablations.pairs(block) for block in blocks}
+    page_of = claim_tables.page_of(found.groups, summaries.page_name)
     shown = _tables(records, blocks, pairs, manifests)
+    shown |= papers.claim_tables_of(found, page_of)
+    audited = [judgement.claim for judgement in found.claims]
+    for table in (audit_tables.audit(audited, costs), audit_tables.paper_scale_costs(costs)):
+        shown[table.name] = table
     drawings = {block.name: _drawings(block, pairs[block.name]) for block in blocks}
+    compared = claim_figures.reported_against_measured(
+        found.claims, tolerance_points=plan.config.tolerance_points, page=page_of
+    )
+    drawings["claims"] = [compared] if compared else []
     for table in shown.values():
         _write(out / "tables" / f"{table.name}.csv", tables.to_csv(table))
         _write(out / "tables" / f"{table.name}.md", tables.to_markdown(table))
@@ -91,14 +113,12 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
     for drawing in (drawing for found in drawings.values() for drawing in found):
         _write(out / "figures" / f"{drawing.name}.svg", drawing.svg)
         _write(out / "figures" / f"{drawing.name}.png", drawing.png)
-    files.write_json(out / "results.json", exports.machine_readable(plan, records, blocks))
+    files.write_json(out / "results.json", exports.machine_readable(plan, records, blocks, found.all))
     _write(out / "results.schema.json", Path(__file__).with_name("results.schema.json").read_bytes())
     drawn = {drawing.name for found in drawings.values() for drawing in found}
-    _write(out / "README.md", exports.summary(plan, records, blocks, shown, drawn))
-    _write(
-        out / "index.html",
-        render("index.html", **_index(plan, records, blocks, shown, drawings, pairs, manifests)),
-    )
+    _write(out / "README.md", exports.summary(plan, records, blocks, found.all, shown, drawn))
+    index = _index(plan, records, blocks, shown, drawings, pairs, manifests)
+    _write(out / "index.html", render("index.html", **index, **papers.context(found, records, shown)))
 
 
 def _tables(
@@ -116,7 +136,7 @@ def _tables(
             summaries.per_class(block, "iou", "IoU", shares),
             summaries.per_class(block, "boundary_iou", "Boundary IoU", shares),
         ]
-    found += [summaries.cost(records), summaries.runs(records)]
+    found += [summaries.cost(records), summaries.speed(records), summaries.runs(records)]
     return {table.name: table for table in found}
 
 
@@ -144,6 +164,7 @@ def _index(
 ) -> dict[str, Any]:
     counts = Counter(record.status for record in records)
     cost, cost_constants = tables.without_constants(shown["cost"], CONDITIONS)
+    speed, speed_constants = tables.without_constants(shown["speed"], CONDITIONS)
     runs, runs_constants = tables.without_constants(shown["cells"], CONDITIONS)
     return {
         "records": records,
@@ -166,7 +187,13 @@ def _index(
         "per_class": [table for name, table in shown.items() if name.startswith("per-class-")],
         "cost": cost,
         "cost_constants": cost_constants,
-        "methods": _methods(records),
+        "speed": speed,
+        "speed_constants": speed_constants,
+        "audit": tables.without(shown["complexity-audit"], {"source"}),
+        "paper_scale": shown["paper-scale-costs"],
+        "compared": drawings["claims"],
+        "min_seeds": verdicts.MIN_SEEDS,
+        "sustained": f"{evidence.SUSTAINED_FLOPS / 1e12:g}",
         "runs": runs,
         "runs_constants": runs_constants,
         "run_statuses": ["done" if t.metrics else r.status for r in records for t in r.tests],
@@ -221,17 +248,6 @@ def _facts(records: Sequence[Record]) -> list[tuple[str, str, str]]:
         time_s = sum(values["time_s"] for values in trained)
         facts.append(("Training time", summaries.duration(time_s), ", ".join(devices)))
     return facts
-
-
-def _methods(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The fidelity tags of every method, read from its source."""
-    found = []
-    for name in dict.fromkeys(record.cell.method for record in records):
-        fidelity = signatures.class_literal(name, "FIDELITY") or ()
-        sources = Counter(source for _, source, _ in fidelity)
-        tally = ", ".join(f"{count} {source}" for source, count in sources.items()) or "not stated"
-        found.append({"name": name, "tally": tally, "fidelity": fidelity})
-    return found
 
 
 def _renderer(**shared: Any) -> Any:

@@ -197,6 +197,43 @@ def cost(records: Sequence[Record]) -> Table:
     )
 
 
+def speed(records: Sequence[Record]) -> Table:
+    """One row per model that was timed, with its hardware: times of different hardware do not compare."""
+    columns = (
+        Column(name="method", title="Method"),
+        Column(name="backbone", title="Backbone"),
+        Column(name="dataset", title="Data set"),
+        Column(name="input_hw", title="Input", fixed=True),
+        Column(name="batch_size", title="Batch", number=True),
+        Column(name="latency_ms", title="Latency, ms", number=True),
+        Column(name="latency_ms_q25", title="quartiles, from", number=True),
+        Column(name="latency_ms_q75", title="to", number=True),
+        Column(name="images_per_s", title="Images/s", number=True),
+        Column(name="peak_mem_gib", title="Peak memory, GiB", number=True),
+        Column(name="precision", title="Precision", fixed=True),
+        Column(name="hardware", title="Hardware"),
+    )
+    rows = {}
+    for record in (record for record in records if record.speed is not None):
+        cell, values = record.cell, record.speed
+        size, latency = "×".join(map(str, values["input_hw"])), values["latency_ms"]
+        threads = values["threads"]
+        on_cpu = f"{values['cpu']}, {threads} thread{'s' * (threads > 1)}"
+        rows[cell.dataset, cell.model_name, size] = (
+            tables.text(method_label(cell)),
+            tables.text(cell.backbone_name),
+            tables.text(cell.dataset),
+            tables.text(size),
+            Entry(text=str(values["batch_size"]), value=values["batch_size"]),
+            *(tables.number(latency[name], "{:.1f}".format) for name in ("median", "q25", "q75")),
+            tables.number(values["images_per_s"], "{:.1f}".format),
+            tables.number(values["peak_mem_gib"], "{:.2f}".format),
+            tables.text(values["precision"]),
+            tables.text(values["gpu"] if values["device"] == "cuda" else on_cpu),
+        )
+    return Table(name="speed", caption="Speed of inference", columns=columns, rows=tuple(rows.values()))
+
+
 def modules(record_of_cost: dict[str, Any]) -> Table:
     """Where a model's parameters and multiply-adds are: its parts and their modules."""
     columns = (

@@ -97,11 +97,17 @@ def without_constants(table: Table, names: Collection[str]) -> tuple[Table, str]
         f"{table.columns[i].title.lower()} {text}" for i, text in constant.items() if text != UNKNOWN
     )
 
-    def kept(items: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(item for i, item in enumerate(items) if i not in constant)
+    return without(table, {table.columns[i].name for i in constant}), said
 
-    shorter = replace(table, columns=kept(table.columns), rows=tuple(map(kept, table.rows)))
-    return shorter, said
+
+def without(table: Table, names: Collection[str]) -> Table:
+    """The table without the named columns."""
+    left = [i for i, column in enumerate(table.columns) if column.name not in names]
+
+    def kept(items: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(items[i] for i in left)
+
+    return replace(table, columns=kept(table.columns), rows=tuple(map(kept, table.rows)))
 
 
 def to_csv(table: Table) -> str:

@@ -34,7 +34,17 @@ def test_a_finished_run_has_nothing_to_do(finished):
 
 
 def test_every_job_shows_the_command_that_repeats_it(finished):
-    for step in ("download", "prepare", "train", "predict", "score", "complexity", "compare", "report"):
+    for step in (
+        "download",
+        "prepare",
+        "train",
+        "predict",
+        "score",
+        "complexity",
+        "speed",
+        "compare",
+        "report",
+    ):
         assert f"python -m seglib {step} " in finished.first_output
 
 
@@ -48,7 +58,7 @@ def test_touching_a_file_reruns_nothing(project, path):
 
 def test_editing_a_method_retrains_its_cells_only(project):
     project.append("seglib/models/isnet.py")
-    assert project.planned() == rerun(ISNET) | {("complexity", "")}
+    assert project.planned() == rerun(ISNET) | {("complexity", ""), ("speed", "")}
 
 
 def test_editing_the_loader_retrains_all(project):

@@ -87,6 +87,22 @@ rule complexity:
         "../../environment.yml"
     params:
         model=describe_model,
-        code=digest_model_code,
+        code=digest_model_code("complexity"),
     shell:
         "python -m seglib complexity {params.model:q} --out {output:q} > {log:q} 2>&1"
+
+
+rule speed:
+    output:
+        "<results>/models/{model}.speed.json",
+    log:
+        "<logs>/models/{model}.speed.log",
+    conda:
+        "../../environment.yml"
+    threads: take_all_cores
+    params:
+        model=describe_model,
+        code=digest_model_code("speed"),
+        run=RunSetting(device=PLAN.config.device),
+    shell:
+        "python -m seglib speed {params.model:q} {params.run} --threads {threads} --out {output:q} > {log:q} 2>&1"

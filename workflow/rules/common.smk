@@ -10,6 +10,8 @@ import json
 import shlex
 from pathlib import Path
 
+from snakemake.exceptions import WorkflowError
+
 from seglib import ablations, paths, registry, sources
 from seglib import config as configuration
 from seglib.cell import canonical_json
@@ -41,6 +43,7 @@ wildcard_constraints:
     cell=r"[^/]+/[^/]+/[^/]+/[^/]+/seed\d+",
     test=r"(train|val|test)-[a-z0-9_.]+",
     ablation=r"[a-z0-9_.]+",
+    model=r".+/\d+x\d+",
 
 
 class RunSetting:
@@ -140,6 +143,14 @@ def count_training_threads(wildcards):
     return CELLS[wildcards.cell].recipe.threads
 
 
+def take_all_cores(wildcards):
+    """So that nothing runs beside a timing; on a cluster, which has no such number, those of a training."""
+    try:
+        return workflow.cores
+    except WorkflowError:
+        return find_cell(wildcards).recipe.threads
+
+
 def describe_protocol(wildcards):
     """The canonical JSON of a test protocol."""
     return canonical_json(EVALUATIONS[wildcards.cell, wildcards.test].protocol)
@@ -177,8 +188,11 @@ def describe_model(wildcards):
     ]
 
 
-def digest_model_code(wildcards):
-    return format_code(sources.step_code("complexity", method=find_cell(wildcards).method))
+def digest_model_code(step):
+    def digest(wildcards):
+        return format_code(sources.step_code(step, method=find_cell(wildcards).method))
+
+    return digest
 
 
 def list_results(wildcards):
@@ -187,6 +201,7 @@ def list_results(wildcards):
     for cell in plan.cells:
         yield str(paths.train_folder(RESULTS, cell) / "provenance.json")
         yield str(paths.complexity_file(RESULTS, cell))
+        yield str(paths.speed_file(RESULTS, cell))
         for test in plan.evaluations(cell):
             yield str(paths.evaluation_folder(RESULTS, cell, test.name) / "metrics.json")
 

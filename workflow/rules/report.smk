@@ -4,8 +4,10 @@
 rule compare:
     input:
         list_results,
+        claims=PLAN.config.claims,
     output:
-        "<results>/summary.csv",
+        summary="<results>/summary.csv",
+        verdicts="<results>/verdicts.csv",
     log:
         "<logs>/compare.log",
     conda:
@@ -21,6 +23,7 @@ rule compare:
 rule report:
     input:
         list_results,
+        claims=PLAN.config.claims,
         summary="<results>/summary.csv",
     output:
         "<reports>/index.html",

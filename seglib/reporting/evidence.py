@@ -1,0 +1,186 @@
+"""What a plan's results say about every claim: records in the words of the claims, and the verdicts."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from seglib import paths, registry
+from seglib.claims import measured, papers, reading, relative, verdicts
+from seglib.claims.claims import METRICS, Claim
+from seglib.claims.measured import Measurement
+from seglib.claims.papers import Paper
+from seglib.claims.relative import RelativeClaim
+from seglib.claims.verdicts import Judgement, Tolerance
+from seglib.config import Plan
+from seglib.metrics.statistics import Comparison
+from seglib.reporting import ablations, aggregate
+from seglib.reporting.aggregate import Group
+from seglib.reporting.collect import MACHINERY_CHECKS, Record, is_quick
+
+COSTS = {
+    "params": "params",
+    "params_head": "params_head",
+    "params_backbone": "params_backbone",
+    "gmacs": "gmacs_conv_matmul",  # what papers count, see docs/cost.md
+}
+"""Metric of a claim -> key of a complexity file."""
+SUSTAINED_FLOPS = 20e12
+"""Assumed of one GPU in training, for estimates: own choice."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    papers: dict[str, Paper]
+    claims: tuple[Judgement, ...]
+    relative: tuple[Judgement, ...]
+    groups: dict[str, Group]
+    """Name of a measurement -> where it is from."""
+
+    @property
+    def all(self) -> tuple[Judgement, ...]:
+        return self.claims + self.relative
+
+
+def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
+    """One judgement for every claim and every relative claim. Raises ``ValueError`` for claims that cannot be
+    right, see :mod:`seglib.claims.reading`.
+    """
+    sources = (reading.DATA, *map(Path, plan.config.claims))
+    claims = reading.load_claims(sources)
+    cards = papers.load_papers(sources)
+    pairs = [pair for card in cards.values() for pair in card.relative]
+    tolerance = Tolerance(points=plan.config.tolerance_points, share=plan.config.tolerance_share)
+    ours, groups = measurements(plan, records, manifests)
+
+    def paired(of: Measurement, over: Measurement) -> Comparison | None:
+        return ablations.over_images(groups[of.name], groups[over.name]).get(of.metric)
+
+    absolute = verdicts.judge(claims, ours, tolerance=tolerance)
+    derived = verdicts.judge_relative(
+        relative.derive(claims, pairs), ours, paired=paired, tolerance=tolerance
+    )
+    return Evidence(cards, tuple(absolute), tuple(derived), groups)
+
+
+def measurements(
+    plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]
+) -> tuple[list[Measurement], dict[str, Group]]:
+    """Every metric and every cost of every combination, also of those that have not run; and their groups."""
+    found, groups = [], {}
+    for block in aggregate.blocks(records):
+        for group in block.groups:
+            combination = group.cell.id.rpartition("/")[0]
+            groups[f"{combination} {block.evaluation.name}"] = group
+            found += _qualities(
+                plan, group, f"{combination} {block.evaluation.name}", manifests[block.dataset]
+            )
+            if combination not in groups:
+                groups[combination] = group
+                found += _costs(group, combination)
+    return found, groups
+
+
+def text_of(claim: Claim | RelativeClaim) -> str:
+    """In words, e.g. ``isnet over fcn, ade20k val, ss, resnet50c``."""
+    one = claim.of if isinstance(claim, RelativeClaim) else claim
+    method = f"{one.method} · {one.variant}" if one.variant else one.method
+    if isinstance(claim, RelativeClaim):
+        method += f" over {claim.over.method}"
+    return ", ".join(filter(None, (method, one.dataset, protocol_of(one), one.backbone)))
+
+
+def protocol_of(claim: Claim) -> str:
+    """e.g. ``val, ms+flip`` or, of a cost, ``512×512``; empty where the source states nothing."""
+    stated = claim.conditions
+    if METRICS[claim.metric].deterministic:
+        return "×".join(map(str, stated.input_hw)) if stated.input_hw else ""
+    words = [stated.eval_split or ""]
+    if stated.test_scales is not None:
+        words.append("ss" if stated.test_scales == (1.0,) else "ms")
+        words[-1] += "+flip" if stated.test_flip else ""
+    return ", ".join(filter(None, words))
+
+
+def gpu_hours(images: float, gmacs: float) -> float:
+    """Of a training that sees ``images`` images of ``gmacs`` each, three times: forward and backward."""
+    return images * gmacs * 1e9 * 2 * 3 / SUSTAINED_FLOPS / 3600
+
+
+def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | None) -> Iterator[Measurement]:
+    cell, evaluation = group.cell, group.evaluation
+    dataset = registry.resolve(registry.DATASETS[cell.dataset])
+    sizes = {split: dataset.SPLITS[split].size for split in ("train", evaluation.split)}
+    there = sizes if manifest is None else {split: len(manifest["splits"][split]) for split in sizes}
+    waiting = [record for record in group.records if record not in [done for done, _ in group.measured]]
+    hours = [_hours_of(record, there["train"]) for record in waiting if record.cost is not None]
+    common = {
+        "name": name,
+        "dataset": cell.dataset,
+        "method": cell.method,
+        "variant": cell.variant,
+        "backbone": cell.backbone.model,
+        "conditions": measured.conditions_of(
+            cell,
+            split=evaluation.split,
+            protocol=evaluation.protocol,
+            num_classes=len(dataset.CLASSES),
+            train_images=there["train"],
+        ),
+        "failures": {
+            record.cell.seed: f"{record.reason} (log: {record.log})" if record.log else record.reason
+            for record in group.records
+            if record.status == "failed"
+        },
+        "options": tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
+        "subset": there != sizes,
+        "quick_recipe": is_quick(cell),
+        "embedded_data": cell.dataset in MACHINERY_CHECKS,
+        "command": _command(plan, waiting, evaluation.name),
+        "gpu_hours": sum(hours) if waiting and len(hours) == len(waiting) else None,
+    }
+    for metric in METRICS:
+        if not METRICS[metric].deterministic:
+            values = {r.cell.seed: _value(test.metrics, metric) for r, test in group.measured}
+            values = {seed: value for seed, value in values.items() if value is not None}
+            yield Measurement(metric=metric, values=values, **common)
+
+
+def _costs(group: Group, name: str) -> Iterator[Measurement]:
+    cell, cost = group.cell, group.records[0].cost
+    for metric, key in COSTS.items():
+        dataset = registry.resolve(registry.DATASETS[cell.dataset])
+        yield Measurement(
+            name=name,
+            dataset=cell.dataset,
+            method=cell.method,
+            variant=cell.variant,
+            backbone=cell.backbone.model,
+            conditions=measured.cost_conditions_of(
+                cell.backbone, num_classes=len(dataset.CLASSES), input_hw=cell.recipe.crop_hw
+            ),
+            metric=metric,
+            values={} if cost is None else {cell.seed: cost[key]},
+            options=tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
+            embedded_data=cell.dataset in MACHINERY_CHECKS,
+        )
+
+
+def _value(metrics: dict[str, Any], metric: str) -> float | None:
+    name, _, radius = metric.partition(".")
+    return metrics[name].get(radius) if radius else metrics[name]
+
+
+def _command(plan: Plan, waiting: Sequence[Record], test: str) -> str | None:
+    targets = [
+        str(paths.evaluation_folder(Path(plan.config.results), record.cell, test) / "metrics.json")
+        for record in waiting
+    ]
+    return f"snakemake --cores all --configfile CONFIG {' '.join(targets)}" if targets else None
+
+
+def _hours_of(record: Record, train_images: int) -> float:
+    recipe = record.cell.recipe
+    images = train_images * recipe.epochs if recipe.epochs else recipe.iterations * recipe.batch_size
+    return gpu_hours(images, record.cost["gmacs_conv_matmul"])

@@ -1,0 +1,96 @@
+"""For claims that nothing of a plan answers: which committed configuration would, in how many GPU hours."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from seglib import config as configuration
+from seglib.claims import verdicts
+from seglib.claims.claims import Claim
+from seglib.claims.comparable import family
+from seglib.claims.measured import Measurement
+from seglib.claims.relative import RelativeClaim
+from seglib.claims.verdicts import Judgement
+from seglib.config import Plan
+from seglib.cost import paper_scale
+from seglib.cost.paper_scale import Cost
+from seglib.reporting import evidence
+from seglib.reporting.collect import MACHINERY_CHECKS, Record, collect
+from seglib.reporting.evidence import Evidence
+
+CONFIGS = Path(__file__).parents[2] / "config"
+TRAIN_IMAGES = {"ade20k": 20210, "camvid": 367, "cityscapes": 2975, "coco_stuff_10k": 9000, "lip": 30462}
+"""Of the published training splits."""
+
+
+def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
+    """:func:`seglib.reporting.evidence.judge`, and what would answer the claims that nothing answers."""
+    found = evidence.judge(plan, records, manifests)
+    planned, costs = list(planned_elsewhere(plan)), paper_scale.read()
+    claims, relative = (
+        tuple(add(judgement, planned, costs) for judgement in judgements)
+        for judgements in (found.claims, found.relative)
+    )
+    return replace(found, claims=claims, relative=relative)
+
+
+def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
+    """What the committed configurations would measure, on data that are no machinery check."""
+    for file in sorted(CONFIGS.rglob("*.yaml")):
+        if file.parent.name == "recipes":
+            continue
+        try:
+            other = configuration.load(configuration.read(file))
+        except ValueError:  # it asks for something that is not here, e.g. a weights file: it cannot run here
+            continue
+        if other.config.matrix == plan.config.matrix:
+            continue
+        records = collect(other, Path("no results, on purpose"))
+        records = [record for record in records if record.cell.dataset not in MACHINERY_CHECKS]
+        manifests = dict.fromkeys(record.cell.dataset for record in records)
+        for one in evidence.measurements(other, records, manifests)[0]:
+            if one.command is not None:
+                name = str(file.relative_to(CONFIGS.parent))
+                yield replace(one, command=one.command.replace("CONFIG", name, 1))
+
+
+def add(judgement: Judgement, planned: Sequence[Measurement], costs: Sequence[Cost]) -> Judgement:
+    """A claim that nothing answers, with the command and the GPU hours that would; any other as it is.
+
+    ``costs``: of models at the size of the papers, see :mod:`seglib.cost.paper_scale`.
+    """
+    if judgement.verdict != "not run" or judgement.command is not None:
+        return judgement
+    claim = judgement.claim
+    if isinstance(claim, RelativeClaim):
+        sides = [add(verdicts.judge([side], ())[0], planned, costs) for side in (claim.of, claim.over)]
+        commands, hours = ([getattr(side, name) for side in sides] for name in ("command", "gpu_hours"))
+        return replace(
+            judgement,
+            command=None if None in commands else "; ".join(dict.fromkeys(commands)),
+            gpu_hours=None if None in hours else sum(hours),
+        )
+    (again,) = verdicts.judge([claim], planned)
+    if again.command is None:
+        return replace(judgement, gpu_hours=estimate(claim, costs))
+    hours = again.gpu_hours if again.gpu_hours is not None else estimate(claim, costs)
+    return replace(
+        judgement, reason="planned in another configuration", command=again.command, gpu_hours=hours
+    )
+
+
+def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
+    """GPU hours of the trainings that a verdict needs; ``None`` where source or table lack something."""
+    stated, images = claim.conditions, None
+    if stated.epochs and claim.dataset in TRAIN_IMAGES:
+        images = stated.epochs * TRAIN_IMAGES[claim.dataset]
+    elif stated.iterations and stated.batch_size:
+        images = stated.iterations * stated.batch_size
+    if images is None or claim.backbone is None:
+        return None
+    for cost in costs:
+        same = (cost.method, cost.input_hw) == (claim.method, stated.crop_hw)
+        if same and cost.gmacs_conv_matmul is not None and family(cost.backbone) == family(claim.backbone):
+            return verdicts.MIN_SEEDS * evidence.gpu_hours(images, cost.gmacs_conv_matmul)
+    return None

@@ -1,0 +1,215 @@
+"""Runs against claims: from result files to verdicts, on CamVid with a paper of the test's own."""
+
+import csv
+import dataclasses
+import json
+
+import jsonschema
+import pytest
+
+from seglib import paths
+from seglib.claims import compare
+from seglib.cost.paper_scale import Cost
+from seglib.datasets.camvid import CamVid
+from seglib.reporting import evidence, outlook, page
+from seglib.reporting.collect import collect, read_manifest
+from tests.reporting.test_page import check_links
+
+PROTOCOL = {
+    "paper": "mine",
+    "dataset": "camvid",
+    "num_classes": 11,
+    "train_split": "train",
+    "eval_split": "val",
+    "crop_hw": "48x64",
+    "epochs": 600,
+    "lr": 0.05,
+    "batch_size": 8,
+    "pretraining": "none",
+    "test_mode": "whole",
+    "test_scales": "1",
+    "test_flip": "no",
+    "test_size": "native",
+    "metric": "miou",
+    "unit": "%",
+    "provenance": "paper",
+    "source": "Table 1",
+}
+CARD = 'title = "My paper"\nyear = 2030\nrelative = [["isnet", "fcn"]]\n'
+
+
+def write_claims(folder, *rows):
+    folder.mkdir(exist_ok=True)
+    rows = [PROTOCOL | row for row in rows]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with open(folder / "mine.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, names, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "mine.toml").write_text(CARD)
+
+
+@pytest.fixture
+def made(fabricate, tmp_path, monkeypatch):
+    """Two methods, three seeds each, on a CamVid whose splits are said to have four images."""
+    sizes = {name: dataclasses.replace(split, size=4) for name, split in CamVid.SPLITS.items()}
+    monkeypatch.setattr(CamVid, "SPLITS", sizes)
+    recipe = {"iterations": 300, "batch_size": 8, "crop_hw": [48, 64], "lr": 0.05}
+    block = {"datasets": ["camvid"], "methods": ["fcn", "isnet"], "backbones": ["large"], "recipes": ["full"]}
+    write_claims(tmp_path / "claims", {"method": "isnet", "backbone": "resnet50", "value": 50})
+    return fabricate(
+        class_names=CamVid.CLASSES,
+        recipes={"full": recipe},
+        matrix=[block | {"seeds": [0, 1, 2]}],
+        claims=[str(tmp_path / "claims")],
+        tolerance_points=40.0,
+    )
+
+
+def judged(made):
+    """Judgements of the test's own paper, by metric or, for relative claims, by ``relative``."""
+    records = collect(made.plan, made.results)
+    found = outlook.judge(made.plan, records, {"camvid": read_manifest(made.plan, "camvid")})
+    absolute = [j for j in found.claims if j.claim.paper == "mine"]
+    relative = [j for j in found.relative if j.claim.of.paper == "mine"]
+    return absolute, relative
+
+
+def test_equal_protocols_give_a_verdict_over_seeds(made):
+    ((judgement,), _) = judged(made.run_all())
+    values = [
+        json.loads((paths.evaluation_folder(made.results, cell, "val-ss") / "metrics.json").read_text())[
+            "miou"
+        ]
+        for cell in made.plan.cells
+        if cell.method == "isnet"
+    ]
+    assert judgement.verdict == "reproduced"
+    assert judgement.measured == pytest.approx(100 * sum(values) / 3)
+    assert judgement.seeds == 3
+    assert judgement.interval[0] < judgement.measured < judgement.interval[1]
+
+
+def test_what_differs_is_named(made, tmp_path):
+    isnet = {"method": "isnet", "backbone": "resnet50", "value": 50}
+    write_claims(tmp_path / "claims", isnet | {"test_scales": "0.5 1", "test_flip": "yes"})
+    ((judgement,), _) = judged(made.run_all())
+    assert (judgement.verdict, judgement.reason) == ("not comparable", "ms+flip vs ss")
+    write_claims(tmp_path / "claims", isnet | {"test_size": "fit 360x480"})
+    ((judgement,), _) = judged(made)
+    assert judgement.reason == "test size fit 360x480 vs native"
+
+
+def test_a_part_of_the_images_is_no_evidence(made, monkeypatch):
+    sizes = {name: dataclasses.replace(split, size=5) for name, split in CamVid.SPLITS.items()}
+    monkeypatch.setattr(CamVid, "SPLITS", sizes)
+    ((judgement,), _) = judged(made.run_all())
+    assert judgement.verdict == "not comparable"
+    assert judgement.reason.startswith("subset of the images")
+
+
+def test_a_gain_has_its_interval_over_images(made, tmp_path):
+    methods = [
+        {"method": name, "backbone": "resnet50", "value": value}
+        for name, value in (("isnet", 50), ("fcn", 45))
+    ]
+    write_claims(tmp_path / "claims", *methods)
+    _, (judgement,) = judged(made.run_all())
+    assert float(judgement.claim.value) == 5
+    assert judgement.images.low <= judgement.images.difference <= judgement.images.high
+    assert judgement.measured == pytest.approx(100 * judgement.images.difference)
+
+
+def test_open_claims_say_what_would_run_them(made):
+    last = made.plan.cells[-1]
+    for cell in made.plan.cells:
+        made.cost(cell)
+    ((judgement,), _) = judged(made)
+    assert (judgement.verdict, judgement.reason) == ("not run", "planned, not run yet")
+    assert f"{paths.evaluation_folder(made.results, last, 'val-ss')}/metrics.json" in judgement.command
+    cost = json.loads(paths.complexity_file(made.results, last).read_text())
+    images = 300 * 8
+    expected = 3 * images * cost["gmacs_conv_matmul"] * 6e9 / 20e12 / 3600
+    assert judgement.gpu_hours == pytest.approx(expected)
+
+
+def test_a_failed_training_is_a_verdict_with_its_log(made):
+    for cell in made.plan.cells:
+        made.fail(cell, "loss is not finite", "the last line")
+    ((judgement,), _) = judged(made)
+    assert judgement.verdict == "failed"
+    assert "loss is not finite" in judgement.reason
+    assert "train.log" in judgement.reason
+
+
+def test_claims_of_costs_are_judged_without_seeds(made, tmp_path):
+    (cell,) = [cell for cell in made.plan.cells if (cell.method, cell.seed) == ("isnet", 0)]
+    made.cost(cell)
+    cost = json.loads(paths.complexity_file(made.results, cell).read_text())
+    claim = {
+        "method": "isnet",
+        "backbone": "resnet50",
+        "input_hw": "48x64",
+        "metric": "gmacs",
+        "unit": "GMACs",
+    }
+    write_claims(tmp_path / "claims", claim | {"value": f"{cost['gmacs_conv_matmul']:.3f}"})
+    ((judgement,), _) = judged(made)
+    assert judgement.verdict == "reproduced"
+
+
+def test_a_committed_configuration_is_named_where_it_would_answer(made, tmp_path):
+    """The claim is one of config/camvid.yaml's own setting."""
+    claim = {"method": "fcn", "backbone": "mobilenetv2_100", "output_stride": 16, "value": 60}
+    claim |= {"crop_hw": "288x384", "batch_size": 8, "lr": 0.02, "epochs": "", "iterations": 1150}
+    write_claims(tmp_path / "claims", claim)
+    ((judgement,), _) = judged(made)
+    assert judgement.verdict == "not run"
+    assert judgement.command.startswith(
+        "snakemake --cores all --configfile config/camvid.yaml results/cells/camvid"
+    )
+
+
+def test_gpu_hours_of_a_claim_by_hand(made):
+    cost = Cost(
+        method="isnet",
+        backbone="resnet50c",
+        output_stride=8,
+        dataset="camvid",
+        input_hw=(48, 64),
+        num_classes=11,
+        gmacs_conv_matmul=10.0,
+    )
+    ((judgement,), _) = judged(made)
+    hours = 3 * 600 * 367 * 10e9 * 6 / 20e12 / 3600
+    assert outlook.estimate(judgement.claim, [cost]) == pytest.approx(hours)
+    assert outlook.estimate(judgement.claim, []) is None
+
+
+def test_embedded_data_answer_no_claim(finished):
+    records = collect(finished.plan, finished.results)
+    ours, _ = evidence.measurements(
+        finished.plan, records, {"scenes": read_manifest(finished.plan, "scenes")}
+    )
+    assert ours
+    assert all(measurement.embedded_data for measurement in ours)
+
+
+def test_page_and_files_show_the_verdicts(made):
+    made.run_all()
+    page.run(config=made.config, results=made.results, out=made.out, partial=False)
+    index = (made.out / "index.html").read_text(encoding="utf-8")
+    assert "My paper" in index
+    assert '<span class="verdict reproduced">1 reproduced</span>' in index
+    assert check_links(made.out) > 100
+    assert (made.out / "figures" / "reported-measured.svg").is_file()
+    assert "1 reproduced" in (made.out / "README.md").read_text(encoding="utf-8")
+    results = json.loads((made.out / "results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(results, json.loads((made.out / "results.schema.json").read_text(encoding="utf-8")))
+    (claim,) = [claim for claim in results["claims"] if claim["paper"] == "mine"]
+    assert (claim["verdict"], claim["reported"]) == ("reproduced", 50)
+    compare.run(config=made.config, out=made.results)
+    with open(made.results / "verdicts.csv", encoding="utf-8", newline="") as file:
+        (row,) = [row for row in csv.DictReader(file) if row["id"] == claim["id"]]
+    assert row["verdict"] == "reproduced"
+    assert float(row["measured"]) == pytest.approx(claim["measured"], abs=1e-5)
