@@ -46,9 +46,12 @@ class ClassMemory(nn.Module):
     each batch sets one vector to the class's mean, until all are set. ``zeros``: they move from 0 like any
     other. ``kmeans``: the first batch that has the class sets all of them to centres of its pixels.
 
-    Over several processes an update is that of one process with all their images. With ``author_exact`` each
-    process moves its own vectors, which are averaged then: those of a class that is new and not in every
-    process's images come out too short.
+    Over several processes an update is that of one process with all their images.
+
+    ``author_exact`` has three accidents of the author code: the gradient of a soft read is that of the memory
+    as it is after the step's update; of several vectors, those without a pixel shrink when their class is
+    updated; each process moves its own vectors, which are averaged then, so that those of a class that is new
+    and not in every process's images come out too short.
     """
 
     def __init__(
@@ -76,8 +79,8 @@ class ClassMemory(nn.Module):
         """V maps (B, C, h, w) for ``logits`` (B, K, h, w): at each pixel the vectors of all classes, averaged
         by probability; with ``hard``, those of the likeliest class.
         """
-        # A copy, because the backward pass reads it after this step's update.
-        vectors = self.vectors.flatten(1).clone()
+        # The backward pass reads them once more, after this step's update: a copy, or (data) what they are then.
+        vectors = self.vectors.data.flatten(1) if self.author_exact else self.vectors.flatten(1).clone()
         if hard:
             maps = F.embedding(logits.argmax(1), vectors).permute(0, 3, 1, 2)
         else:
@@ -97,14 +100,16 @@ class ClassMemory(nn.Module):
             empty = ~self.vectors.any(2)
             set_now = self._cluster(x, labels, empty) if self.start == "kmeans" else torch.zeros_like(empty)
             means, weights = self._means(x, labels, self.vectors, self.rule)
+            moving = weights > 0
+            if self.author_exact:  # all vectors of a class, if its pixels set none; towards 0 without pixels
+                moving |= moving.any(1, keepdim=True) & ~empty.any(1, keepdim=True)
             step = torch.full_like(weights, momentum)
             if self.start == "first_batch":
                 step[empty] = 1
-            step[(weights == 0) | set_now] = 0
-            self.vectors.lerp_(means, step[..., None])
+            self.vectors.lerp_(means, step.where(moving & ~set_now, 0)[..., None])
             if self.author_exact and world_size() > 1:
-                self.vectors /= world_size()
-                sum_over_processes(self.vectors)
+                # Not in place: the backward pass reads the old ones.
+                self.vectors = sum_over_processes(self.vectors / world_size())
 
     def _means(self, x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[Tensor, Tensor]:
         """Weighted means (K, V, C) of the pixels of each vector, 0 without any; sums of weights (K, V)."""

@@ -11,9 +11,11 @@
     attention, fusion          | author code: 1x1 convolutions, 256 wide; 3x3 convolutions
     context within the image   | author code: ASPP or pyramid pooling, fused last
     loss                       | author code: 1.0 stage 2, 0.4 stage 1, 0.4 auxiliary on C4
-    LIP and HRNet variants     | author code: `leaky_relu`, `downsample`
+    LIP and HRNet variants     | author code: `leaky_relu` (LIP with ResNet), `downsample`
     mcibi_fcn, mcibi_ocrnet    | own choice: no context within the image; OCRNet's, of stage-1 regions
     memory_init: zeros, kmeans | own choice: the authors' training starts a class from its first mean
+    gradient of the read       | own choice: of the memory that was read; `author_exact`: of the updated one
+    vectors without pixels     | own choice: stay; `author_exact` shrinks them
     several processes          | own choice: as one with all images; `author_exact` averages their memories
     update without upsampling  | own choice: the same function
     initial head weights       | author code: torch's defaults
@@ -43,8 +45,9 @@ class MCIBI(Method):
     The momentum falls from ``initial_momentum`` to ``final_momentum_share`` of it, with the power
     ``momentum_power`` (0: constant); ``consistency_weight`` counts from ``consistency_epoch`` on, the first
     being 0. The authors have momentum 0.9 and weight 1 for ADE20K, 0.9 and 0 for LIP, 1.0 and 0 for
-    Cityscapes and COCO-Stuff; ``leaky_relu`` for LIP; for HRNet no auxiliary head (``auxiliary_weight`` 0),
-    and ``downsample``, which halves the last stage, on Cityscapes and LIP. ``dilations``: of ASPP.
+    Cityscapes and COCO-Stuff; a share of 0.1 for COCO-Stuff with ResNeSt-101; ``leaky_relu`` for LIP with
+    ResNet; for HRNet no auxiliary head (``auxiliary_weight`` 0), and ``downsample``, which halves the last
+    stage, on Cityscapes and LIP. ``dilations``: of ASPP.
     """
 
     CONTEXT: ClassVar[Literal["none", "aspp", "ppm", "ocr"]]
@@ -56,17 +59,23 @@ class MCIBI(Method):
         ("consistency loss", "paper", "stage 2 classifies the memory's vectors"),
         ("its weight and start", "author code", "1.0 from the second epoch on, for ADE20K; elsewhere off"),
         ("hard_aggregation: true", "author code", "in none of the authors' configurations"),
-        ("vectors_per_class > 1", "author code", "in none either; there, one without pixels shrinks"),
+        ("vectors_per_class > 1", "author code", "in none either"),
         ("update", "author code", "pixels, at label size, weigh by 1 - cosine similarity to the memory"),
         ("momentum", "author code", "as the learning rate: from 0.9 (ADE20K, LIP) or 1.0 to 1 % of it"),
         ("attention", "author code", "1x1 convolutions, BN, ReLU: two for key and query, else one; 256 wide"),
         ("fusion", "author code", "3x3 convolutions: of input and memory, then of both contexts"),
         ("context within the image", "author code", "ASPP or pyramid pooling, read by attention"),
         ("loss", "author code", "1.0 stage 2 + 0.4 stage 1 + 0.4 auxiliary (C4), cross entropy each"),
-        ("leaky_relu, downsample", "author code", "for LIP; for HRNet on Cityscapes and LIP"),
+        ("leaky_relu, downsample", "author code", "LIP with ResNet; HRNet on Cityscapes and LIP"),
         ("mcibi_fcn", "own choice", "no context within the image, which the authors' code allows"),
         ("mcibi_ocrnet", "own choice", "OCRNet's object context, with stage-1 logits as the soft regions"),
         ("memory_init: zeros, kmeans", "own choice", "the authors' training starts from the first mean"),
+        (
+            "gradient of the read",
+            "own choice",
+            "that of the memory that was read; the authors' (author_exact) is that of the memory after the update",
+        ),
+        ("vectors without pixels", "own choice", "stay; the authors' (author_exact) shrink with their class"),
         ("several processes", "own choice", "as one with all images; author_exact averages their memories"),
         ("update without upsampling", "own choice", "the same function as the authors' loop over classes"),
         ("initial head weights", "author code", "torch's defaults"),
