@@ -1,6 +1,6 @@
 """Our training against segmentation_models_pytorch (SMP) in the loop that its users write, on CamVid.
 
-    pip install segmentation-models-pytorch    # for this benchmark alone; seglib does not need it
+    pip install -c constraints.txt -e ".[benchmark]"    # the peer, which seglib itself does not need
     python benchmarks/training_smp.py --data data/camvid --weights FILE
 
 Both train one network, SMP's DeepLabV3+ on MobileNetV2 at output stride 16, from equal weights, with the

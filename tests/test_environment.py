@@ -107,7 +107,7 @@ def test_locking_writes_versions_and_nothing_else(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("folders", "extras"),
-    [(["seglib", "benchmarks", "tools"], []), (["seglib", "tests", "benchmarks"], ["dev"])],
+    [(["seglib", "tools"], []), (["tests"], ["dev"]), (["benchmarks"], ["benchmark"])],
 )
 def test_every_import_is_declared(project, folders, extras):
     lines = project["dependencies"] + [x for extra in extras for x in project["optional-dependencies"][extra]]

@@ -21,7 +21,7 @@ CUDA = re.compile(r"(nvidia|cuda|triton)\b")
 """What only PyPI's CUDA build of torch needs."""
 PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
 HEADER = f"""\
-# All packages of seglib and its cluster plugins, with the SHA-256 of each file (Python {PYTHON}, Linux x86_64).
+# All packages of seglib and its cluster plugins, with the SHA-256 of each file (Python {PYTHON}, x86_64 Linux)
 # Renewed by `make lock`; the versions are those of constraints.txt (a test compares).
 #     pip install --require-hashes -r requirements.lock && pip install --no-deps -e .
 """
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--upgrade", action="store_true", help="take the newest versions within the bounds")
     if parser.parse_args().upgrade:
-        write_constraints(pins(compile_pins("--extra", "cluster", "--extra", "dev", "--upgrade")))
+        write_constraints(pins(compile_pins("--all-extras", "--upgrade")))
     write_environment(pins((ROOT / "constraints.txt").read_text("utf-8")))
     locked = compile_pins("--extra", "cluster", "-c", "constraints.txt", "--generate-hashes")
     (ROOT / "requirements.lock").write_text(HEADER + locked, encoding="utf-8")
