@@ -3,11 +3,12 @@
 import copy
 import json
 import os
+import re
 import stat
 
 import pytest
 
-from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET
+from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, jobs
 
 AFTER_SCORE = {("compare", ""), ("report", "")}
 ALL = (FCN, FCN_FAST, ISNET)
@@ -167,12 +168,12 @@ def test_a_frozen_cell_stays_as_it_is(project):
     assert trained == {FCN, FCN_FAST}
 
 
-def test_a_limited_cell_runs_beside_the_whole_one(project):
-    before = (project.folder / f"results/cells/{FCN}/train/model.safetensors").stat().st_mtime_ns
-    folder = project.folder / "results/cells/scenes/fcn/small/slow_limit10/seed0"
-    target = str((folder / "val-ss/metrics.json").relative_to(project.folder))
-    project.snakemake(target, "--config", "limit=10")
-    metrics = json.loads((folder / "val-ss/metrics.json").read_text())
-    assert (metrics["num_images"], metrics["num_labels"]) == (10, 40)
-    assert json.loads((folder / "train/cell.json").read_text())["limit"] == 10
-    assert (project.folder / f"results/cells/{FCN}/train/model.safetensors").stat().st_mtime_ns == before
+def test_a_limited_cell_runs_beside_the_whole_one(finished):
+    name = FCN.replace("slow", "slow_limit10")
+    target = f"results/cells/{name}/val-ss/metrics.json"
+    output = finished.snakemake("-n", target, "--config", "limit=10").output
+    assert jobs(output) == {(step, name) for step in ("train", "predict", "score")}
+    (train,), (score,) = (re.findall(f"seglib {step} .*", output) for step in ("train", "score"))
+    assert '"limit":10' in train
+    assert " --subset " in score
+    assert "--subset" not in finished.first_output, "all images have predictions"
