@@ -134,7 +134,7 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | N
             if record.status == "failed"
         },
         "options": tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
-        "subset": there != sizes,
+        "subset": there != sizes or cell.limit is not None,
         "quick_recipe": is_quick(cell),
         "embedded_data": cell.dataset in MACHINERY_CHECKS,
         "command": _command(plan, waiting, evaluation.name),
