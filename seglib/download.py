@@ -101,7 +101,7 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
         return found
     marker.unlink(missing_ok=True)
     archives = {source: _locate(description, source, out, mirror) for source in description.SOURCES}
-    fetched = [archive for archive in archives.values() if archive.parent == out]
+    fetched = [] if mirror and not _is_url(mirror) else list(archives.values())
     fetch(
         [
             Job(

@@ -66,6 +66,13 @@ def test_files_come_from_a_mirror(release, out, mini):
     assert (release / ARCHIVE).exists()
 
 
+def test_archives_that_the_user_put_into_the_raw_folder_stay(release, out, mini):
+    out.mkdir(parents=True)
+    shutil.copy(release / ARCHIVE, out)
+    run(out, mirror=out)
+    assert payload(out) == {*mini.published, ARCHIVE}
+
+
 def test_a_second_run_only_checks(release, out):
     run(out, mirror=release)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*_*.png")}
