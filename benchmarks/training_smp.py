@@ -32,10 +32,9 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from seglib import config, registry
-from seglib.cell import Backbone, Cell, Protocol, Recipe
+from seglib.cell import Backbone, Cell, Recipe
 from seglib.engine.autocasting import autocast
 from seglib.engine.devices import choose_device, set_arithmetic
-from seglib.engine.inference import predict
 from seglib.engine.loading import Manifest, load_ahead, read_image, read_label, read_manifest
 from seglib.engine.optimisers import learning_rate
 from seglib.engine.stepping import Stepper
@@ -95,8 +94,11 @@ class Ours:
         self.stepper.step(batch, progress)
         self.iteration += 1
 
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        return predict(self.stepper.model.eval(), image, protocol=Protocol(), flip_pairs=())
+    def logits(self, images: Tensor) -> Tensor:
+        """Of normalised ``images`` (B, 3, H, W), at their size."""
+        model = self.stepper.model.eval()
+        coarse = model.method(model.encoder(images))
+        return F.interpolate(coarse, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class Theirs:
@@ -142,13 +144,8 @@ class Theirs:
         self.optimizer.step()
         self.schedule.step()
 
-    @torch.inference_mode()
-    def predict(self, image: np.ndarray) -> np.ndarray:
-        """SMP takes sizes that are multiples of the output stride: the rest is padded."""
-        pixels = (torch.from_numpy(image).permute(2, 0, 1)[None].to(self.device) - self.mean) / self.std
-        height, width = pixels.shape[-2:]
-        logits = self.model.eval()(F.pad(pixels, (0, -width % 16, 0, -height % 16)))
-        return logits[0, :, :height, :width].argmax(0).cpu().numpy()
+    def logits(self, images: Tensor) -> Tensor:
+        return self.model.eval()(images)
 
 
 class Crops(torch.utils.data.Dataset):
@@ -215,7 +212,7 @@ def main() -> None:
                 torch.manual_seed(seed)
                 for _ in range(recipe.iterations):
                     arm.step()
-                scores.append(miou(arm, manifest))
+                scores.append(miou(arm, manifest, theirs.mean, theirs.std))
             what = f"mIoU on val, seed {seed}, {recipe.iterations} steps"
             print(f"{what}: ours {scores[0]:.4f}, SMP {scores[1]:.4f}")
 
@@ -259,12 +256,17 @@ def check_same_network(ours: Ours, theirs: Theirs) -> None:
     own.train(), other.train()
 
 
-def miou(arm: Ours | Theirs, manifest: Manifest) -> float:
-    """Of the classes that val holds."""
+@torch.inference_mode()
+def miou(arm: Ours | Theirs, manifest: Manifest, mean: Tensor, std: Tensor) -> float:
+    """Of the classes that val holds. SMP takes multiples of the output stride, so both see padded images."""
     num_classes = manifest.num_classes
     confusion = np.zeros((num_classes, num_classes), np.int64)
     for sample in manifest.split("val"):
-        label, found = read_label(sample), arm.predict(read_image(sample)).astype(np.int64)
+        label = read_label(sample)
+        height, width = label.shape
+        image = (torch.from_numpy(read_image(sample)).permute(2, 0, 1)[None].to(mean.device) - mean) / std
+        logits = arm.logits(F.pad(image, (0, -width % 16, 0, -height % 16)))
+        found = logits[0, :, :height, :width].argmax(0).cpu().numpy()
         valid = label != manifest.ignore_index
         pairs = num_classes * label[valid].astype(np.int64) + found[valid]
         confusion += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

@@ -53,7 +53,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
             labels = predict(segmentor, image, protocol=protocol, flip_pairs=dataset.FLIP_PAIRS)
         except ValueError as error:  # unreadable, or too large for the memory
             failures[str(path)] = str(error)
-            print(f"seglib predict: left out {error}", file=sys.stderr, flush=True)
+            print(f"seglib predict: left out {path}: {error}", file=sys.stderr, flush=True)
             continue
         with atomic_path(out / "labels" / f"{name}.png") as temporary:
             write_label_map(temporary, labels, dataset.PALETTE)
@@ -73,8 +73,8 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
     write_json(out / "prediction.json", record)
     if failures:
         raise ValueError(
-            f"{len(failures)} of {len(files)} images were left out, the first because: "
-            f"{next(iter(failures.values()))}; {out}/prediction.json names all"
+            f"{len(failures)} of {len(files)} images were left out, {next(iter(failures))} the first; "
+            f"{out}/prediction.json says why"
         )
 
 
@@ -107,7 +107,7 @@ def find_images(images: Path, out: Path) -> dict[str, Path]:
 
 
 def read_own_image(path: Path) -> np.ndarray:
-    """An image file as RGB (H, W, 3) uint8, upright. ``ValueError`` that names it when it cannot be read."""
+    """An image file as RGB (H, W, 3) uint8, upright. ``ValueError`` that says why it cannot be read."""
     try:
         with Image.open(path) as file:
             image = ImageOps.exif_transpose(file)
@@ -120,7 +120,7 @@ def read_own_image(path: Path) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).replace(f" {str(path)!r}", "")
-        raise ValueError(f"{path}: not a readable image ({reason})") from None
+        raise ValueError(f"not a readable image ({reason})") from None
 
 
 def lay_over(image: np.ndarray, labels: np.ndarray, colors: Iterable[tuple[int, int, int]]) -> np.ndarray:

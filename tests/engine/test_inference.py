@@ -30,8 +30,9 @@ PAIRS = ((1, 2),)
 
 
 @pytest.fixture(autouse=True)
-def _restore_threads():
+def _one_thread():
     threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # maps of a few pixels: more threads would only wait for one another
     yield
     torch.set_num_threads(threads)
 

@@ -131,6 +131,24 @@ def test_unreadable_images_are_named_and_the_others_done(cell_folder, photos, tm
     assert len(json.loads((out / "prediction.json").read_text())["failures"]) == 3
 
 
+def test_an_image_too_large_for_the_memory_costs_no_other(cell_folder, photos, tmp_path, capsys, monkeypatch):
+    folder, image = photos
+    Image.fromarray(np.repeat(image, 2, axis=0)).save(folder / "large.png")
+
+    def bounded(segmentor, image, **arguments):
+        if len(image) > 40:
+            raise ValueError("out of memory on cpu: 1 image of 72x48")
+        return inference.predict(segmentor, image, **arguments)
+
+    monkeypatch.setattr(own_images, "predict", bounded)
+    out = tmp_path / "out"
+    command = ("predict", "--cell", cell_folder, "--images", folder, "--out", out, "--device", "cpu")
+    code, lines = call(capsys, *command)
+    assert (code, len(lines)) == (2, 2)
+    assert lines[0] == f"seglib predict: left out {folder}/large.png: out of memory on cpu: 1 image of 72x48"
+    assert [path.name for path in (out / "labels").iterdir()] == ["plain.png"]
+
+
 def _grey(image):
     return Image.fromarray(image[..., 0])
 
