@@ -4,8 +4,11 @@
 
 torchrun tells each process in its environment which one it is; without it, this is one process and every
 function here is free. Each process sees its part of every batch, and gradients, batch norms, the weight of a
-pixel and class memories are those of the whole batch. Where masks are random (dropout), each process draws
-its own; hard pixels (``ohem``) are chosen, and averaged, within each process, as their authors do.
+pixel and class memories are those of the whole batch: the weights are those of one process up to rounding.
+But not where masks are random (dropout): each process draws its own; nor with ``ohem``, whose hard pixels are
+chosen and averaged within each process, as its authors do; nor with ``sync_batch_norm: false``. And MCIBI's
+consistency loss shows its batch norm each vector once per process, so that its running variance differs by a
+share of 1 / (2 x vectors).
 
 On CPUs the processes talk over gloo, on GPUs over nccl; what Python needs to agree on always over gloo.
 """
@@ -29,7 +32,7 @@ def processes(device: torch.device) -> Iterator[None]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "cpu:gloo")
+    distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     try:
         yield
     except RuntimeError as error:

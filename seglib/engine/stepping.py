@@ -4,15 +4,13 @@ Legend: `B` images per step (of one of several processes: its part), `H, W` crop
 """
 
 import math
-import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from seglib.cell import Cell
 from seglib.engine.autocasting import autocast, keep_depthwise_in_float32
@@ -21,9 +19,10 @@ from seglib.engine.devices import explain_out_of_memory
 from seglib.engine.distributed import rank, sum_over_processes, world_size
 from seglib.engine.losses import build_criterion
 from seglib.engine.optimisers import build_optimizer, learning_rate, set_learning_rate
+from seglib.engine.parallel import Parallel, some_unreached
 from seglib.engine.randomness import derive_seed, training_seed
 from seglib.engine.training_set import Batch
-from seglib.models.segmentor import Progress, Segmentor, build_segmentor
+from seglib.models.segmentor import Progress, build_segmentor
 
 
 class NotFiniteError(ValueError):
@@ -46,16 +45,18 @@ class Stepper:
             backbone=backbone,
             num_classes=num_classes,
         )
+        self.criterion = build_criterion(recipe.loss)
+        unreached = world_size() > 1 and some_unreached(model, self.criterion)
         if world_size() > 1 and recipe.sync_batch_norm:
             model = synchronise(model, device)
         if device.type == "cpu" and recipe.precision == "bfloat16":
             keep_depthwise_in_float32(model)
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=layout).train()
-        self.parallel = _Parallel(self.model) if world_size() > 1 else None
-        losses = self.model.losses if self.parallel is None else self.parallel
+        self.parallel, losses = None, self.model.losses
+        if world_size() > 1:
+            losses = self.parallel = Parallel(self.model, some_unreached=unreached)
         self.losses = torch.compile(losses) if recipe.compile else losses
-        self.criterion = build_criterion(recipe.loss)
         self.optimizer = build_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
 
@@ -119,32 +120,6 @@ class Stepper:
         height, width = self.recipe.crop_hw
         images = self.recipe.batch_size // self.recipe.accumulate // world_size()
         return f"training on {images} crops of {height}x{width} at a time in {self.recipe.precision}"
-
-
-class _Parallel(DistributedDataParallel):
-    """Calls the losses of ``model`` and averages the gradients over processes, while the rest is computed."""
-
-    def __init__(self, model: Segmentor):
-        # Some encoders have parameters that no loss reaches; looking for them takes little.
-        warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-        super().__init__(
-            _Losses(model),
-            find_unused_parameters=True,
-            # Batch norms and memories are equal by themselves; else those of the first process are kept.
-            broadcast_buffers=False,
-            gradient_as_bucket_view=True,
-        )
-
-
-class _Losses(nn.Module):
-    """A model whose call gives its losses, as torch's parallelism needs it."""
-
-    def __init__(self, model: Segmentor):
-        super().__init__()
-        self.model = model
-
-    def forward(self, *arguments) -> dict[str, Tensor]:
-        return self.model.losses(*arguments)
 
 
 def _describe_failure(values: dict[str, float], iteration: int, lr: float, batch: Batch) -> str:

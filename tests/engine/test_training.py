@@ -1,6 +1,7 @@
 """Training is a function of the cell: whatever stops it, and however often, the same bits come out."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from seglib import registry
 from seglib.cell import Backbone, Cell, Loss, Recipe
 from seglib.engine import checkpoints, training
 from seglib.engine.devices import choose_device
@@ -20,6 +22,7 @@ from seglib.engine.randomness import training_seed
 from seglib.engine.stepping import Stepper
 from seglib.engine.training_set import TrainSet
 from seglib.models.segmentor import Progress
+from tests.models.method_tester import small_options
 
 SPEED = ("images_per_s", "data_wait_share")
 
@@ -127,7 +130,7 @@ VARIETY = {
 
 
 @pytest.mark.parametrize("recipe", VARIETY.values(), ids=VARIETY)
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
     miniature, tmp_path, monkeypatch, capsys, number, recipe
 ):
@@ -148,27 +151,74 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
     assert json.loads((tmp_path / "halves/train/provenance.json").read_text())["resumed"] == 1
 
 
-def test_killed_and_terminated_processes_resume_to_the_same_bits(miniature, tmp_path):
-    cell = make_cell(iterations=200)
+def train_in_a_process(cell, data, folder):
+    train(cell, data, folder, workers=2, interval_s=0)
+
+
+def test_processes_stopped_by_every_signal_resume_to_the_same_bits(miniature, tmp_path, monkeypatch, capfd):
+    cell = make_cell(iterations=60)
     expected = train(cell, miniature, tmp_path / "whole")
     folder = tmp_path / "stopped"
     # OMP_NUM_THREADS stands for --cores: the recipe's threads must win.
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    for number, least in ((signal.SIGKILL, 5), (signal.SIGTERM, 25)):
-        process = subprocess.Popen(
-            command(cell, miniature, folder), env=environment, stderr=subprocess.PIPE, text=True
-        )
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    processes = multiprocessing.get_context("forkserver")  # torch is loaded once for all
+    processes.set_forkserver_preload(["tests.engine.test_training"])
+    stops = (signal.SIGKILL, 4), (signal.SIGTERM, 12), (signal.SIGINT, 20), (signal.SIGUSR1, 28)
+    for number, least in stops:
+        process = processes.Process(target=train_in_a_process, args=(cell, miniature, folder))
+        process.start()
         while newest(folder) < least:
-            assert process.poll() is None, process.stderr.read()
-            time.sleep(0.01)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=60)
-        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), errors
+            assert process.is_alive(), capfd.readouterr().err
+            time.sleep(0.005)
+        os.kill(process.pid, number)
+        process.join(60)
+        assert process.exitcode == (-number if number == signal.SIGKILL else 128 + number)
         assert not (folder / "train").exists()
-    assert "seglib train: going on after iteration" in errors
-    assert newest(folder) < 200
+        errors = capfd.readouterr().err
+        assert ("seglib train: going on after iteration" in errors) == (number != signal.SIGKILL)
+        assert (f"seglib train: stopped by {number.name} after" in errors) == (number != signal.SIGKILL)
+    assert newest(folder) < 60
     assert_same(train(cell, miniature, folder), expected)
     assert read_log(folder) == read_log(tmp_path / "whole")
+
+
+def test_a_terminated_command_says_how_to_go_on(miniature, tmp_path):
+    cell = make_cell(iterations=200)
+    process = subprocess.Popen(command(cell, miniature, tmp_path), stderr=subprocess.PIPE, text=True)
+    while newest(tmp_path) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors.splitlines()[0].startswith("$ python -m seglib train --cell ")
+    assert "the same command goes on from there" in errors
+    assert not (tmp_path / "train").exists()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("method", registry.METHODS)
+def test_every_method_goes_on_after_a_kill_to_the_same_bits(miniature, tmp_path, monkeypatch, method):
+    """Nothing of this process but its files survives; a memory and its momentum do."""
+    cell = make_cell(method, small_options(method), iterations=4)
+    expected = train(cell, miniature, tmp_path / "whole")
+    step = Stepper.step
+
+    def killed(self, batch, progress):
+        values = step(self, batch, progress)
+        if progress.iteration == 2:
+            raise Killed
+        return values
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stepper, "step", killed)
+        with pytest.raises(Killed):
+            train(cell, miniature, tmp_path / "killed", interval_s=0)
+    assert newest(tmp_path / "killed") == 2
+    assert_same(train(cell, miniature, tmp_path / "killed"), expected)
 
 
 def newest(folder) -> int:

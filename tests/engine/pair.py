@@ -1,0 +1,54 @@
+"""Two processes that stand for those of torchrun: same environment, one start for many tests.
+
+A function that they run must be importable, and so must be what it takes and returns.
+"""
+
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+LIMIT_S = 120
+
+
+class Pair:
+    def __init__(self):
+        context = multiprocessing.get_context("spawn")
+        self.pipes, self.processes = [], []
+        for rank in range(2):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_serve, args=(rank, theirs), daemon=True)
+            process.start()
+            self.pipes.append(ours)
+            self.processes.append(process)
+
+    def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
+        """What ``function`` returns in each process; where it raises, its exception."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        for pipe in self.pipes:
+            pipe.send((port, function, arguments))
+        answers = []
+        for pipe in self.pipes:
+            assert pipe.poll(LIMIT_S), f"no answer within {LIMIT_S} s"
+            answers.append(pipe.recv())
+        return answers
+
+    def close(self) -> None:
+        for process in self.processes:
+            process.kill()
+
+
+def _serve(rank: int, pipe: Connection) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    while True:
+        port, function, arguments = pipe.recv()
+        os.environ["MASTER_PORT"] = str(port)
+        try:
+            answer = function(*arguments)
+        except (Exception, SystemExit) as error:
+            answer = error
+        pipe.send(answer)
