@@ -21,7 +21,7 @@ CUDA = re.compile(r"(nvidia|cuda|triton)\b")
 """What only PyPI's CUDA build of torch needs."""
 PIN = re.compile(r"^([A-Za-z0-9][\w.-]*)==([^\s;\\]+)", re.MULTILINE)
 HEADER = f"""\
-# All packages of seglib and its cluster plugins, with the SHA-256 of each file (Python {PYTHON}, x86_64 Linux)
+# All packages of seglib and its cluster plugins, with the SHA-256 of each file: Python {PYTHON}, Linux.
 # Renewed by `make lock`; the versions are those of constraints.txt (a test compares).
 #     pip install --require-hashes -r requirements.lock && pip install --no-deps -e .
 """

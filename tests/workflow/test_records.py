@@ -218,7 +218,7 @@ class TestMerge:
         assert f"{FCN_FAST}/train differ in seed: 0 -> 5" in out
         assert {path: path.read_bytes() for path in before} == before
         assert (Path("results/cells") / ISNET / "val-ss" / "predictions" / "0000.png").exists()
-        # The merged cell counts as made: only the tables, which Snakemake compares by their input, may follow.
+        # The merged cell counts as made; only the tables may follow.
         assert {rule for rule, _ in project.planned()} <= {"compare", "report"}
         assert seglib("verify-results", "results")[0] == 0
 
