@@ -1,4 +1,7 @@
-"""All cells side by side: the summary table, the page with its tables and figures, pages of ablations."""
+"""All cells side by side: summary, verdicts on the claims, the page with its tables and figures, ablations.
+
+`snakemake --report report.zip` takes the outputs marked here along, with the captions in workflow/report.
+"""
 
 
 rule compare:
@@ -6,8 +9,18 @@ rule compare:
         list_results,
         claims=PLAN.config.claims,
     output:
-        summary="<results>/summary.csv",
-        verdicts="<results>/verdicts.csv",
+        summary=report(
+            "<results>/summary.csv",
+            caption="../report/summary.rst",
+            category="Results",
+            labels={"table": "cells and tests"},
+        ),
+        verdicts=report(
+            "<results>/verdicts.csv",
+            caption="../report/verdicts.rst",
+            category="Results",
+            labels={"table": "claims and verdicts"},
+        ),
     log:
         "<logs>/compare.log",
     conda:
@@ -15,7 +28,7 @@ rule compare:
     params:
         config=CONFIG_JSON,
         code=digest_code("compare"),
-        results=subpath(output[0], parent=True),
+        results=subpath(output.summary, parent=True),
     shell:
         "python -m seglib compare --config {params.config:q} --out {params.results:q} > {log:q} 2>&1"
 
@@ -26,7 +39,26 @@ rule report:
         claims=PLAN.config.claims,
         summary="<results>/summary.csv",
     output:
-        "<reports>/index.html",
+        page=report(
+            "<reports>/index.html",
+            caption="../report/page.rst",
+            category="Page",
+            labels={"page": "everything on one page"},
+        ),
+        figures=report(
+            directory("<reports>/figures"),
+            patterns=["{name}.svg"],
+            caption="../report/figures.rst",
+            category="Figures",
+            labels={"figure": "{name}"},
+        ),
+        tables=report(
+            directory("<reports>/tables"),
+            patterns=["{name}.csv"],
+            caption="../report/tables.rst",
+            category="Tables",
+            labels={"table": "{name}"},
+        ),
     log:
         "<logs>/report.log",
     conda:
@@ -35,7 +67,7 @@ rule report:
         config=CONFIG_JSON,
         code=digest_code("report"),
         results=subpath(input.summary, parent=True),
-        out=subpath(output[0], parent=True),
+        out=subpath(output.page, parent=True),
     shell:
         "python -m seglib report --config {params.config:q} --results {params.results:q} --out {params.out:q}"
         " > {log:q} 2>&1"
