@@ -1,12 +1,19 @@
-"""A prepared data set of a few small images, for tests that train or predict."""
+"""A prepared data set of a few small images, for tests that train or predict.
+
+One thread of arithmetic per process, as each core has a process of its own (``pytest -n``): more wait for one
+another. Tests of threads set their number.
+"""
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 
 COLORS = [[60, 60, 60], [220, 40, 40], [40, 40, 220], [40, 200, 60]]
 NAMES = ["ground", "left", "right", "pole"]

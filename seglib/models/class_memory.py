@@ -79,7 +79,7 @@ class ClassMemory(nn.Module):
         """V maps (B, C, h, w) for ``logits`` (B, K, h, w): at each pixel the vectors of all classes, averaged
         by probability; with ``hard``, those of the likeliest class.
         """
-        # The backward pass reads them once more, after this step's update: a copy, or (data) what they are then.
+        # The backward pass reads them after this step's update: a copy, or (data) what they are by then.
         vectors = self.vectors.data.flatten(1) if self.author_exact else self.vectors.flatten(1).clone()
         if hard:
             maps = F.embedding(logits.argmax(1), vectors).permute(0, 3, 1, 2)

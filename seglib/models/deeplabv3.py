@@ -1,19 +1,21 @@
 """DeepLabV3: "Rethinking Atrous Convolution for Semantic Image Segmentation" (1706.05587), in the form that
 the code base of ISNet and MCIBI has as a baseline ("author code": sssegmentation, deeplabv3.py and aspp.py).
 
-    part                 | source
-    parallel branches    | paper: 1x1, three dilated 3x3 convolutions, global average (section 3.3)
-    dilations            | paper: 6, 12, 18 at stride 16, doubled at stride 8 (section 3.3)
-    width                | author code: 512; the paper's is 256
-    bottleneck           | author code: 3x3 convolution to 512; the paper's is 1x1
-    classifier           | author code: channel dropout 0.1, 1x1 convolution
-    auxiliary head       | author code: on C4, weight 0.4; the paper has none
-    initial head weights | author code: torch's defaults
+    part                   | source
+    parallel branches      | paper: 1x1, three dilated 3x3 convolutions, global average (section 3.3)
+    dilations              | paper: 6, 12, 18 at stride 16, doubled at stride 8 (section 3.3)
+    width                  | author code: 512; the paper's is 256
+    bottleneck             | author code: 3x3 convolution to 512
+    `bottleneck_kernel: 1` | paper: 1x1 (section 3.3)
+    classifier             | author code: channel dropout 0.1, 1x1 convolution
+    auxiliary head         | author code: on C4, weight 0.4; the paper has none
+    initial head weights   | author code: torch's defaults
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +27,16 @@ from seglib.models.segmentor import Criterion, Method, Progress, require_stages
 
 class DeepLabV3(Method):
     """``dilations`` of the branches, 1 being a 1x1 convolution (``None``: as the encoder's stride asks);
-    ``width``: channels of each branch; ``auxiliary_weight`` 0 leaves its head out.
+    ``width``: channels of each branch, 256 in the paper; ``bottleneck_kernel``: 3 or 1;
+    ``auxiliary_weight`` 0 leaves its head out.
     """
 
     FIDELITY = (
         ("parallel branches", "paper", "1x1, three dilated 3x3 convolutions, global average (section 3.3)"),
         ("dilations", "paper", "6, 12, 18 at stride 16, doubled at stride 8 (section 3.3)"),
         ("width", "author code", "512 channels; 256 in the paper"),
-        ("bottleneck", "author code", "3x3 convolution to 512 of all branches; 1x1 in the paper"),
+        ("bottleneck", "author code", "3x3 convolution to 512 of all branches"),
+        ("bottleneck_kernel: 1", "paper", "1x1 convolution (section 3.3)"),
         ("classifier", "author code", "channel dropout 0.1, 1x1 convolution"),
         (
             "auxiliary head",
@@ -50,11 +54,13 @@ class DeepLabV3(Method):
         num_classes: int,
         width: int = 512,
         dilations: tuple[int, ...] | None = None,
+        bottleneck_kernel: Literal[1, 3] = 3,
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
     ):
         super().__init__()
-        self.aspp = ASPP(channels[-1], width, dilations=dilations or default_dilations(strides[-1]))
+        dilations = dilations or default_dilations(strides[-1])
+        self.aspp = ASPP(channels[-1], width, dilations=dilations, bottleneck_kernel=bottleneck_kernel)
         self.classifier = Classifier(width, num_classes, dropout=dropout)
         self.auxiliary_weight = auxiliary_weight
         if auxiliary_weight:
@@ -91,6 +97,7 @@ class ASPP(nn.Module):
         width: int,
         *,
         dilations: tuple[int, ...],
+        bottleneck_kernel: Literal[1, 3] = 3,
         dilated: Callable[..., nn.Module] = ConvNormAct,
         act: layers.Activation = layers.relu,
     ):
@@ -102,7 +109,7 @@ class ASPP(nn.Module):
             for d in dilations
         )
         self.average = ConvNormAct(in_channels, width, act=act)
-        self.bottleneck = ConvNormAct((len(dilations) + 1) * width, width, 3, act=act)
+        self.bottleneck = ConvNormAct((len(dilations) + 1) * width, width, bottleneck_kernel, act=act)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, h, w) to (B, width, h, w)."""

@@ -7,7 +7,8 @@ ISNet and MCIBI (sssegmentation, segmentors/deeplabv3plus), which has it as a ba
     decoder                | paper: ASPP's output at C2's size, joined, two separable 3x3 convolutions
     dilations              | paper: 6, 12, 18 at stride 16, doubled at stride 8, as DeepLabV3
     width                  | author code: 512; the paper's is 256
-    ASPP bottleneck        | author code: 3x3 convolution; the paper's is 1x1
+    ASPP bottleneck        | author code: 3x3 convolution
+    `bottleneck_kernel: 1` | paper: 1x1, as DeepLabV3
     separable convolutions | author code: BN and ReLU after both halves
     classifier             | author code: channel dropout 0.1, 1x1 convolution
     auxiliary head         | author code: on C4, weight 0.4; the paper has none
@@ -15,6 +16,8 @@ ISNet and MCIBI (sssegmentation, segmentors/deeplabv3plus), which has it as a ba
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` size of the first stage (C2).
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +29,8 @@ from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
 
 
 class DeepLabV3Plus(Method):
-    """``dilations`` as :class:`seglib.models.deeplabv3.DeepLabV3`; ``width``: channels of ASPP and decoder;
-    ``auxiliary_weight`` 0 leaves its head out.
+    """``dilations``, ``bottleneck_kernel``: see :class:`seglib.models.deeplabv3.DeepLabV3`; ``width``:
+    channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves its head out.
     """
 
     FIDELITY = (
@@ -36,7 +39,8 @@ class DeepLabV3Plus(Method):
         ("decoder", "paper", "ASPP's output at C2's size beside it, two separable 3x3 convolutions"),
         ("dilations", "paper", "6, 12, 18 at stride 16, doubled at stride 8, as DeepLabV3"),
         ("width", "author code", "512 channels; 256 in the paper"),
-        ("ASPP bottleneck", "author code", "3x3 convolution of all branches; 1x1 in the paper"),
+        ("ASPP bottleneck", "author code", "3x3 convolution of all branches"),
+        ("bottleneck_kernel: 1", "paper", "1x1 convolution, as DeepLabV3"),
         ("separable convolutions", "author code", "BN and ReLU after both halves"),
         ("classifier", "author code", "channel dropout 0.1, 1x1 convolution"),
         (
@@ -56,13 +60,20 @@ class DeepLabV3Plus(Method):
         width: int = 512,
         shortcut_width: int = 48,
         dilations: tuple[int, ...] | None = None,
+        bottleneck_kernel: Literal[1, 3] = 3,
         dropout: float = 0.1,
         auxiliary_weight: float = 0.4,
     ):
         super().__init__()
         require_pyramid(strides, 2)
         dilations = dilations or default_dilations(strides[-1])
-        self.aspp = ASPP(channels[-1], width, dilations=dilations, dilated=SeparableConv)
+        self.aspp = ASPP(
+            channels[-1],
+            width,
+            dilations=dilations,
+            bottleneck_kernel=bottleneck_kernel,
+            dilated=SeparableConv,
+        )
         self.shortcut = ConvNormAct(channels[0], shortcut_width)
         self.decoder = nn.Sequential(
             SeparableConv(width + shortcut_width, width, 3),

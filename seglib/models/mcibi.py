@@ -73,7 +73,7 @@ class MCIBI(Method):
         (
             "gradient of the read",
             "own choice",
-            "that of the memory that was read; the authors' (author_exact) is that of the memory after the update",
+            "of the memory that was read; the authors' (author_exact) is of that after the update",
         ),
         ("vectors without pixels", "own choice", "stay; the authors' (author_exact) shrink with their class"),
         ("several processes", "own choice", "as one with all images; author_exact averages their memories"),

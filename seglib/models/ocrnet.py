@@ -7,7 +7,8 @@ of ISNet and MCIBI (sssegmentation, segmentors/ocrnet), which has it as a baseli
     pixels read regions          | paper: attention, 256 wide (equation 5)
     pixel representations        | paper: 3x3 convolution to 512 (section 3.4)
     query and key                | author code: two 1x1 convolutions, BN, ReLU each; score / sqrt(256)
-    fusion                       | author code: 3x3 convolution over context and input; the paper's is 1x1
+    fusion                       | author code: 3x3 convolution over context and input
+    `fusion_kernel: 1`           | paper: 1x1 (section 3.4)
     region classifier            | author code: 3x3 convolution to 512, BN, ReLU, 1x1
     dropout                      | author code: none
     loss                         | paper: 1.0, and 0.4 for the region classifier (section 3.4)
@@ -16,6 +17,8 @@ of ISNet and MCIBI (sssegmentation, segmentors/ocrnet), which has it as a baseli
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """
+
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +30,7 @@ from seglib.models.segmentor import Criterion, Method, Progress, require_stages
 
 
 class OCRNet(Method):
-    """``width`` and ``attention_width``: channels of features and attention."""
+    """``width`` and ``attention_width``: channels of features and attention; ``fusion_kernel``: 3 or 1."""
 
     FIDELITY = (
         ("soft object regions", "paper", "logits of an auxiliary classifier on C4 (section 3.2)"),
@@ -35,7 +38,8 @@ class OCRNet(Method):
         ("pixels read regions", "paper", "attention over the K representations, 256 wide (equation 5)"),
         ("pixel representations", "paper", "3x3 convolution of the last stage to 512 (section 3.4)"),
         ("query and key", "author code", "two 1x1 convolutions, BN, ReLU each; scores over sqrt(256)"),
-        ("fusion", "author code", "3x3 convolution over context and input, BN, ReLU; 1x1 in the paper"),
+        ("fusion", "author code", "3x3 convolution over context and input, BN, ReLU"),
+        ("fusion_kernel: 1", "paper", "1x1 convolution (section 3.4)"),
         ("region classifier", "author code", "3x3 convolution to 512, BN, ReLU, 1x1 convolution"),
         ("dropout", "author code", "none"),
         ("loss", "paper", "1.0, and 0.4 for the region classifier (section 3.4)"),
@@ -51,6 +55,7 @@ class OCRNet(Method):
         num_classes: int,
         width: int = 512,
         attention_width: int = 256,
+        fusion_kernel: Literal[1, 3] = 3,
         dropout: float = 0.0,
         region_weight: float = 0.4,
     ):
@@ -59,7 +64,7 @@ class OCRNet(Method):
         self.region_weight = region_weight
         self.regions = FCNHead(channels[-2], width, num_classes, dropout=dropout)
         self.bottleneck = ConvNormAct(channels[-1], width, 3)
-        self.context = ObjectContext(width, attention_width)
+        self.context = ObjectContext(width, attention_width, kernel=fusion_kernel)
         self.classifier = Classifier(width, num_classes, dropout=dropout)
 
     def forward(self, features: list[Tensor]) -> Tensor:
@@ -81,10 +86,17 @@ class OCRNet(Method):
 class ObjectContext(nn.Module):
     """Every pixel attends to the representations of the K soft regions of its image."""
 
-    def __init__(self, width: int, attention_width: int, *, act: layers.Activation = layers.relu):
+    def __init__(
+        self,
+        width: int,
+        attention_width: int,
+        *,
+        kernel: Literal[1, 3] = 3,
+        act: layers.Activation = layers.relu,
+    ):
         super().__init__()
         self.attention = SelfAttention(width, width, width, width=attention_width, act=act)
-        self.fuse = ConvNormAct(2 * width, width, 3, act=act)
+        self.fuse = ConvNormAct(2 * width, width, kernel, act=act)
 
     def forward(self, x: Tensor, logits: Tensor) -> Tensor:
         """``x`` (B, C, h, w) and ``logits`` (B, K, any size) to (B, C, h, w)."""

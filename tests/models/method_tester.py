@@ -30,9 +30,10 @@ PROGRESS = Progress(iteration=0, iterations=10, epoch=0, iterations_per_epoch=5)
 
 
 def small_options(method: str) -> dict[str, int]:
-    """A sixteenth of every width that the method has, so that tests take milliseconds."""
+    """A sixteenth of every width that the method has, and half of its samples: tests take milliseconds."""
     parameters = inspect.signature(registry.resolve(registry.METHODS[method])).parameters
-    return {name: parameter.default // 16 for name, parameter in parameters.items() if name.endswith("width")}
+    widths = {name: p.default // 16 for name, p in parameters.items() if name.endswith("width")}
+    return widths | {name: p.default // 2 for name, p in parameters.items() if name == "samples"}
 
 
 class MethodTester:

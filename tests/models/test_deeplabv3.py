@@ -29,6 +29,15 @@ def test_aspp_has_the_published_number_of_parameters():
     assert sum(p.numel() for p in aspp.parameters()) == 42_211_328  # 42.21 M in the literature
 
 
+def test_the_papers_head_is_narrower_and_has_a_1x1_bottleneck():
+    with torch.device("meta"):
+        method = DeepLabV3(
+            channels=(1024, 2048), strides=(16, 16), num_classes=21, width=256, bottleneck_kernel=1
+        )
+    convolutions = 2048 * 256 * (1 + 3 * 9 + 1) + 5 * 256 * 256
+    assert sum(p.numel() for p in method.aspp.parameters()) == convolutions + 6 * 2 * 256
+
+
 def test_the_last_branch_of_aspp_is_the_global_average():
     torch.manual_seed(0)
     aspp = ASPP(6, 4, dilations=(1, 2)).eval()

@@ -27,7 +27,7 @@ class TestMCIBIDeepLabV3(MCIBITester):
 class TestMCIBIFCN(MCIBITester):
     """Weights (the seed) with which pixels differ in their likeliest class, by a margin (no dropout).
 
-    Where all agree, all read one vector: batch norm makes it 0, and the attention gets rounding noise only.
+    Where all agree, all read one vector: batch norm makes it 0, and the attention's gradient is noise.
     """
 
     method = "mcibi_fcn"

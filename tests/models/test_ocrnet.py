@@ -48,3 +48,6 @@ def test_parameters_at_2048_channels():
         method = OCRNet(channels=(256, 512, 1024, 2048), strides=(4, 8, 8, 8), num_classes=19)
     assert sum(p.numel() for p in method.context.parameters()) == 5_378_560  # as ISNet's semantic level
     assert sum(p.numel() for p in method.parameters()) == 19_555_878
+    with torch.device("meta"):
+        paper = OCRNet(channels=(256, 512, 1024, 2048), strides=(4, 8, 8, 8), num_classes=19, fusion_kernel=1)
+    assert sum(p.numel() for p in paper.parameters()) == 19_555_878 - 8 * 1024 * 512
