@@ -58,6 +58,8 @@ class Block:
     protocols: tuple[str, ...] = ("ss",)
     freeze: bool = False
     """Keep finished cells as they are, whatever changes in code, data or values."""
+    gpus: int = 1
+    """Devices that a training is spread over, where a machine has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ class Plan:
     _weights: dict[str, str | None]
     frozen: frozenset[str]
     """Ids of the cells that stay as they are."""
+    _gpus: dict[str, int]
 
     def evaluations(self, cell: Cell) -> tuple[Evaluation, ...]:
         return self._evaluations[cell.id]
@@ -112,6 +115,10 @@ class Plan:
     def weights_file(self, cell: Cell) -> str | None:
         """Where this run finds the cell's initial weights; the cell itself holds their name and SHA-256."""
         return self._weights[cell.id]
+
+    def gpus(self, cell: Cell) -> int:
+        """How many devices the cell's training is spread over; 0 where the run is to use none."""
+        return 0 if self.config.device == "cpu" else self._gpus[cell.id]
 
 
 def load(values: dict[str, Any]) -> Plan:
@@ -139,8 +146,11 @@ def load(values: dict[str, Any]) -> Plan:
     evaluations: dict[str, dict[str, Evaluation]] = {}
     weights: dict[str, str | None] = {}
     frozen = set()
+    gpus: dict[str, int] = {}
     for i, block in enumerate(config.matrix):
         where = f"config.matrix[{i}]"
+        if block.gpus < 1:
+            raise ValueError(f"{where}.gpus: at least 1, got {block.gpus}; `device: cpu` trains without GPUs")
         tests = [
             Evaluation(
                 split=split, protocol_name=name, protocol=_pick(config.protocols, name, where, "protocol")
@@ -150,10 +160,11 @@ def load(values: dict[str, Any]) -> Plan:
         for cell in _expand(config, block, where):
             cells[cell.id], weights[cell.id] = _identify_weights(cell, config.weights)
             evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
+            gpus[cell.id] = max(block.gpus, gpus.get(cell.id, 1))
             if block.freeze:
                 frozen.add(cell.id)
     ordered = {id: tuple(tests.values()) for id, tests in evaluations.items()}
-    return Plan(config, tuple(cells.values()), ordered, weights, frozenset(frozen))
+    return Plan(config, tuple(cells.values()), ordered, weights, frozenset(frozen), gpus)
 
 
 def read(path: str | Path) -> dict[str, Any]:

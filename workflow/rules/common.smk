@@ -24,6 +24,11 @@ DATA, RESULTS, REPORTS, LOGS = (
 )
 CELLS = {cell.id: cell for cell in PLAN.cells}
 EVALUATIONS = {(cell.id, test.name): test for cell in PLAN.cells for test in PLAN.evaluations(cell)}
+GPUS = 0 if PLAN.config.device == "cpu" else 1
+"""Devices of a job that can use one."""
+ALL_CORES = 1024
+"""Threads of a job that takes what there is: Snakemake lowers it to `--cores`. A cluster is asked for
+`cpus_per_task` instead."""
 COSTS = {str(paths.complexity_file(RESULTS, cell)): cell for cell in PLAN.cells}
 
 
@@ -136,6 +141,41 @@ def count_training_threads(wildcards):
     return CELLS[wildcards.cell].recipe.threads
 
 
+def count_training_gpus(wildcards):
+    return PLAN.gpus(CELLS[wildcards.cell])
+
+
+def count_training_cpus(wildcards):
+    """CPUs to reserve on a cluster: those of the arithmetic and of loading, for each process."""
+    processes = max(1, count_training_gpus(wildcards))
+    return processes * (count_training_threads(wildcards) + PLAN.config.workers)
+
+
+def grow(amount):
+    """Ask for more at each new attempt, since the last one may have ended for want of it."""
+
+    def grown(wildcards, attempt):
+        return amount * attempt
+
+    return grown
+
+
+class Launcher(RunSetting):
+    """How Python is started: with as many GPUs to itself as the job was granted, one process for each."""
+
+    def __init__(self, gpus):
+        self.gpus = gpus
+
+    def __str__(self):
+        wrapper = f"python -m seglib.gpus {self.gpus} " if self.gpus else ""
+        torchrun = f"python -m torch.distributed.run --standalone --nproc-per-node {self.gpus}"
+        return wrapper + (torchrun if self.gpus > 1 else "python")
+
+
+def launch(wildcards, resources):
+    return Launcher(resources.gpu)
+
+
 def describe_protocol(wildcards):
     """The canonical JSON of a test protocol."""
     return canonical_json(EVALUATIONS[wildcards.cell, wildcards.test].protocol)
@@ -168,8 +208,11 @@ def describe_model(wildcards):
     ]
 
 
-def digest_model_code(wildcards):
-    return format_code(sources.step_code("complexity", method=find_cell(wildcards).method))
+def digest_model_code(step):
+    def digest(wildcards):
+        return format_code(sources.step_code(step, method=find_cell(wildcards).method))
+
+    return digest
 
 
 def list_results(wildcards):
