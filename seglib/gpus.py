@@ -1,4 +1,4 @@
-"""Run a command on GPUs that no other command is using: ``python -m seglib.gpus 1 python -m seglib train ...``.
+"""Run a command on GPUs that no other is using: ``python -m seglib.gpus 1 python -m seglib train ...``.
 
 Each device has a lock file. This process locks as many devices as the command wants, waiting where it must,
 names them in ``CUDA_VISIBLE_DEVICES`` and *becomes* the command, so that signals reach the command itself.

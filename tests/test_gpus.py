@@ -1,5 +1,6 @@
 """Devices for commands, with ids in place of real GPUs."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -87,7 +88,7 @@ def test_eight_devices_run_eight_commands_and_are_never_shared(start, tmp_path):
     assert set(used) == set("01234567")
     for intervals in used.values():
         ordered = sorted(intervals)
-        assert all(a[1] <= b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
 
 
 def test_two_commands_share_no_device_when_each_wants_several(start, tmp_path):

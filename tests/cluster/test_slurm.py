@@ -1,10 +1,11 @@
-"""profiles/slurm on a real Slurm: interrupted, failing and unlucky jobs, in one run that several tests look at.
+"""profiles/slurm on a real Slurm: interrupted and failing jobs, in one run that several tests look at.
 
 Three trainings: one is told to stop by `scancel`, one meets its time limit, one fails.
 """
 
 import contextlib
 import copy
+import itertools
 import json
 import os
 import signal
@@ -118,13 +119,10 @@ def test_a_failing_cell_stops_no_other_and_is_reported(run, project):
 def test_an_interrupted_training_ends_with_the_same_weights(run, project, cell, tmp_path):
     train = project.folder / "results/cells" / cell / "train"
     assert json.loads((train / "provenance.json").read_text())["resumed"] >= 1
-    subprocess.run(
-        [sys.executable, "-m", "seglib", "train", "--cell", train / "cell.json", "--out", tmp_path / "out"]
-        + ["--checkpoints", tmp_path / "checkpoints", "--data", "data/scenes", "--device", "cpu"],
-        cwd=project.folder,
-        check=True,
-    )
-    assert (train / "model.safetensors").read_bytes() == (tmp_path / "out/model.safetensors").read_bytes()
+    undisturbed = [sys.executable, "-m", "seglib", "train", "--cell", train / "cell.json"]
+    undisturbed += ["--data", "data/scenes", "--out", tmp_path, "--checkpoints", tmp_path / "checkpoints"]
+    subprocess.run([*undisturbed, "--device", "cpu"], cwd=project.folder, check=True)
+    assert (train / "model.safetensors").read_bytes() == (tmp_path / "model.safetensors").read_bytes()
 
 
 def test_every_attempt_may_take_longer_and_more(run):
@@ -150,7 +148,7 @@ def test_only_steps_that_use_a_gpu_run_on_gpu_nodes(run):
 
 def test_two_gpu_jobs_run_at_once(run):
     intervals = sorted((job["StartTime"], job["EndTime"]) for job in jobs_of(run, "rule_train"))
-    assert any(later[0] < earlier[1] for earlier, later in zip(intervals, intervals[1:], strict=False))
+    assert any(later[0] < earlier[1] for earlier, later in itertools.pairwise(intervals))
 
 
 def test_a_second_run_in_the_folder_is_refused(run):
@@ -168,15 +166,7 @@ def test_no_secret_is_written_down(run, project):
 
 def test_a_partition_that_does_not_exist(project, run):
     target = "results/models/scenes/fcn/small/64x64.json"
-    result = project.snakemake(
-        *PROFILE,
-        "--retries",
-        "0",
-        "--default-resources",
-        "slurm_partition=nowhere",
-        "--force",
-        target,
-        check=False,
-    )
+    wrong = ("--retries", "0", "--default-resources", "slurm_partition=nowhere")
+    result = project.snakemake(*PROFILE, *wrong, "--force", target, check=False)
     assert result.returncode != 0
     assert "invalid partition specified: nowhere" in result.output
