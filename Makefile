@@ -3,13 +3,17 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: report test lint lock clean
+.PHONY: report test test-cluster lint lock clean
 
 report: .venv/installed
 	snakemake --cores all
 
 test: .venv/installed
 	python -m pytest -n 2
+
+# On a real Slurm that it starts and stops; needs root and Debian's slurm-wlm and munge.
+test-cluster: .venv/installed
+	python -m pytest -m cluster tests/cluster
 
 lint: .venv/installed
 	ruff check . && ruff format --check .

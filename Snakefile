@@ -12,7 +12,13 @@ import sys
 
 # Rules call `python -m seglib`: from this checkout, whatever the working folder or environment.
 sys.path.insert(0, workflow.basedir)
-shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}:$PYTHONPATH; ")
+# `exec`: the shell becomes the step, which so gets the signals itself. A shell that waits for its step would die
+# of a cluster's SIGTERM at once, and the step with it, before its checkpoint.
+shell.prefix(f"export PYTHONPATH={shlex.quote(workflow.basedir)}:$PYTHONPATH; exec ")
+
+
+# Only with `--sdm apptainer`; the Containerfile says how to build it.
+container: "seglib.sif"
 
 
 if not workflow.configfiles:

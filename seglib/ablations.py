@@ -87,4 +87,5 @@ def _join(current: Plan, other: Plan) -> Plan:
         _evaluations=tests,
         _weights=other._weights | current._weights,
         frozen=current.frozen | other.frozen,
+        _gpus=other._gpus | current._gpus,
     )

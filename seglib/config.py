@@ -61,6 +61,8 @@ class Block:
     """Options of methods in this block, beside those that ``methods`` sets for all."""
     freeze: bool = False
     """Keep finished cells as they are, whatever changes in code, data or values."""
+    gpus: int = 1
+    """Devices that a training is spread over, where a machine has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +122,7 @@ class Plan:
     _weights: dict[str, str | None]
     frozen: frozenset[str]
     """Ids of the cells that stay as they are."""
+    _gpus: dict[str, int]
 
     def evaluations(self, cell: Cell) -> tuple[Evaluation, ...]:
         return self._evaluations[cell.id]
@@ -127,6 +130,10 @@ class Plan:
     def weights_file(self, cell: Cell) -> str | None:
         """Where this run finds the cell's initial weights; the cell itself holds their name and SHA-256."""
         return self._weights[cell.id]
+
+    def gpus(self, cell: Cell) -> int:
+        """How many devices the cell's training is spread over; 0 where the run is to use none."""
+        return 0 if self.config.device == "cpu" else self._gpus[cell.id]
 
 
 def load(values: dict[str, Any]) -> Plan:
@@ -157,8 +164,11 @@ def load(values: dict[str, Any]) -> Plan:
     evaluations: dict[str, dict[str, Evaluation]] = {}
     weights: dict[str, str | None] = {}
     frozen = set()
+    gpus: dict[str, int] = {}
     for i, block in enumerate(config.matrix):
         where = f"config.matrix[{i}]"
+        if block.gpus < 1:
+            raise ValueError(f"{where}.gpus: at least 1, got {block.gpus}; `device: cpu` trains without GPUs")
         tests = [
             Evaluation(
                 split=split, protocol_name=name, protocol=_pick(config.protocols, name, where, "protocol")
@@ -172,11 +182,12 @@ def load(values: dict[str, Any]) -> Plan:
             if cells.setdefault(cell.id, cell) != cell:
                 raise ValueError(f"{where}.options: {cell.id} has other options in an earlier block")
             evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
+            gpus[cell.id] = max(block.gpus, gpus.get(cell.id, 1))
             if block.freeze:
                 frozen.add(cell.id)
     ordered = {id: tuple(tests.values()) for id, tests in evaluations.items()}
     chosen = tuple(cells.values()) if config.only is None else _select(tuple(cells.values()), config.only)
-    return Plan(config, chosen, ordered, weights, frozenset(frozen))
+    return Plan(config, chosen, ordered, weights, frozenset(frozen), gpus)
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from tests.workflow.project import CONFIG, Project, copy_code
+from tests.workflow.project import CONFIG, SECRET, Project, copy_code
 
 
 @pytest.fixture(scope="session")
@@ -12,7 +12,7 @@ def finished(tmp_path_factory):
     copy_code(folder)
     project = Project(folder)
     project.configure(CONFIG)
-    project.first_output = project.snakemake().output
+    project.first_output = project.snakemake(CITYSCAPES_PASSWORD=SECRET).output
     return project
 
 

@@ -11,6 +11,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "workflow", "seglib", "config", "profiles", "environment.yml")
+SECRET = "planted-8d1f0c"
+"""Stands for the password of a data-set account."""
 CONFIG = {
     "title": "rerun tests",
     "backbones": {"small": {"model": "mobilenetv3_small_050"}},
@@ -66,6 +68,12 @@ class Project:
 
     def configure(self, config) -> None:
         (self.folder / "run.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+    def configure_block(self, index: int, **values) -> None:
+        """Change values of one block of the matrix of `CONFIG`."""
+        blocks = [dict(block) for block in CONFIG["matrix"]]
+        blocks[index] |= values
+        self.configure(CONFIG | {"matrix": blocks})
 
     def append(self, path: str, text: str = "\n# edited\n") -> None:
         with open(self.folder / path, "a") as file:

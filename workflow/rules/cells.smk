@@ -1,4 +1,8 @@
-"""One cell: trained, tested, scored; and the cost of its model."""
+"""One cell: trained, tested, scored; and the cost of its model.
+
+Memory (MB) and time (minutes) are what a cluster reserves: guesses that suit Cityscapes on one GPU, and
+`set-resources` of a profile overrides them. A training that meets its limit goes on in the next attempt.
+"""
 
 
 rule train:
@@ -14,6 +18,11 @@ rule train:
     conda:
         "../../environment.yml"
     threads: count_training_threads
+    resources:
+        gpu=count_training_gpus,
+        cpus_per_task=count_training_cpus,
+        mem_mb=grow(24000),
+        runtime=grow(720),
     params:
         cell=describe_cell,
         data_digest=digest_data,
@@ -21,8 +30,9 @@ rule train:
         folder=subpath(output.model, ancestor=2),
         data=subpath(input.manifest, parent=True),
         run=choose_training_options,
+        python=launch,
     shell:
-        "python -m seglib train --cell {params.cell:q} --data {params.data:q}"
+        "{params.python} -m seglib train --cell {params.cell:q} --data {params.data:q}"
         " --out {params.folder:q}/train --checkpoints {params.folder:q}/checkpoints"
         " {params.run} > {log:q} 2>&1"
 
@@ -38,6 +48,11 @@ rule predict:
     conda:
         "../../environment.yml"
     threads: count_training_threads
+    resources:
+        gpu=min(1, GPUS),
+        cpus_per_task=count_training_cpus,
+        mem_mb=grow(16000),
+        runtime=grow(240),
     params:
         protocol=describe_protocol,
         split=name_split,
@@ -46,8 +61,9 @@ rule predict:
         model=subpath(input.model, parent=True),
         data=subpath(input.manifest, parent=True),
         run=RunSetting(device=PLAN.config.device, workers=PLAN.config.workers),
+        python=launch,
     shell:
-        "python -m seglib predict --model {params.model:q} --data {params.data:q}"
+        "{params.python} -m seglib predict --model {params.model:q} --data {params.data:q}"
         " --split {params.split} --protocol {params.protocol:q} --out {output:q}"
         " {params.run} > {log:q} 2>&1"
 
@@ -63,6 +79,9 @@ rule score:
         "<logs>/cells/{cell}/{test}/score.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=grow(8000),
+        runtime=grow(120),
     params:
         split=name_split,
         data=subpath(input.manifest, parent=True),
@@ -99,10 +118,16 @@ rule speed:
         "<logs>/models/{model}.speed.log",
     conda:
         "../../environment.yml"
-    threads: take_all_cores
+    threads: ALL_CORES  # so that nothing runs beside a timing
+    resources:
+        gpu=min(1, GPUS),
+        cpus_per_task=8,
+        mem_mb=grow(16000),
+        runtime=grow(60),
     params:
         model=describe_model,
         code=digest_model_code("speed"),
         run=RunSetting(device=PLAN.config.device),
+        python=launch,
     shell:
-        "python -m seglib speed {params.model:q} {params.run} --threads {threads} --out {output:q} > {log:q} 2>&1"
+        "{params.python} -m seglib speed {params.model:q} {params.run} --out {output:q} > {log:q} 2>&1"

@@ -10,8 +10,6 @@ import json
 import shlex
 from pathlib import Path
 
-from snakemake.exceptions import WorkflowError
-
 from seglib import ablations, paths, registry, sources
 from seglib import config as configuration
 from seglib.cell import canonical_json
@@ -29,6 +27,11 @@ WHOLE, ABLATIONS = ablations.load_all(Path(workflow.basedir, "config", "ablation
 CELLS = {cell.id: cell for cell in WHOLE.cells}
 EVALUATIONS = {(cell.id, test.name): test for cell in WHOLE.cells for test in WHOLE.evaluations(cell)}
 COSTS = {str(paths.complexity_file(RESULTS, cell)): cell for cell in WHOLE.cells}
+GPUS = 0 if PLAN.config.device == "cpu" else 1
+"""Devices of a job that can use one."""
+ALL_CORES = 1024
+"""Threads of a job that takes what there is: Snakemake lowers it to `--cores`. A cluster is asked for
+`cpus_per_task` instead."""
 
 
 pathvars:
@@ -143,12 +146,39 @@ def count_training_threads(wildcards):
     return CELLS[wildcards.cell].recipe.threads
 
 
-def take_all_cores(wildcards):
-    """So that nothing runs beside a timing; on a cluster, which has no such number, those of a training."""
-    try:
-        return workflow.cores
-    except WorkflowError:
-        return find_cell(wildcards).recipe.threads
+def count_training_gpus(wildcards):
+    return WHOLE.gpus(CELLS[wildcards.cell])
+
+
+def count_training_cpus(wildcards):
+    """CPUs to reserve on a cluster: those of the arithmetic and of loading, for each process."""
+    processes = max(1, count_training_gpus(wildcards))
+    return processes * (count_training_threads(wildcards) + PLAN.config.workers)
+
+
+def grow(amount):
+    """Ask for more at each new attempt, since the last one may have ended for want of it."""
+
+    def grown(wildcards, attempt):
+        return amount * attempt
+
+    return grown
+
+
+class Launcher(RunSetting):
+    """How Python is started: with as many GPUs to itself as the job was granted, one process for each."""
+
+    def __init__(self, gpus):
+        self.gpus = gpus
+
+    def __str__(self):
+        wrapper = f"python -m seglib.gpus {self.gpus} " if self.gpus else ""
+        torchrun = f"python -m torch.distributed.run --standalone --nproc-per-node {self.gpus}"
+        return wrapper + (torchrun if self.gpus > 1 else "python")
+
+
+def launch(wildcards, resources):
+    return Launcher(resources.gpu)
 
 
 def describe_protocol(wildcards):

@@ -1,6 +1,11 @@
 """Data sets: fetched and checked, then converted to images, label maps and a manifest."""
 
 
+# Nodes of a cluster often reach no network: fetched where Snakemake runs, whose environment holds the accounts.
+localrules:
+    download,
+
+
 rule download:
     output:
         "<data>/{dataset}/raw/source.json",
@@ -26,7 +31,11 @@ checkpoint prepare:
         "<logs>/data/{dataset}/prepare.log",
     conda:
         "../../environment.yml"
-    threads: workflow.cores
+    threads: ALL_CORES
+    resources:
+        cpus_per_task=8,
+        mem_mb=grow(8000),
+        runtime=grow(120),
     params:
         code=digest_dataset_code("prepare"),
         out=subpath(output.manifest, parent=True),
