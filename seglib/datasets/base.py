@@ -82,6 +82,8 @@ class DataSet:
     """Empty: the data set is generated."""
     CHECKSUMS: str | None = None
     """Name of the file beside this one with the SHA-256 of every file, as ``sha256sum`` writes it."""
+    READING_OF: str | None = None
+    """Registry name of the set whose files it reads with other classes: papers call both by one name."""
     EVALUATION: str = ""
     """Which split and which pixels count, in the words of the benchmark."""
     LICENCE: str

@@ -112,6 +112,7 @@ class CocoStuff10k(DataSet):
 
 class CocoStuff10k182(CocoStuff10k):
     TITLE = "COCO-Stuff 10k (182 classes)"
+    READING_OF = "coco_stuff_10k"
     CLASSES = names(ALL_IDS)
     PALETTE = colors(ALL_IDS)
     LABEL_TABLE: ClassVar = {0: IGNORE_INDEX, **{id: id - 1 for id in ALL_IDS}}
@@ -160,6 +161,7 @@ class CocoStuff164k(DataSet):
 
 class CocoStuff164k182(CocoStuff164k):
     TITLE = "COCO-Stuff 164k (182 classes)"
+    READING_OF = "coco_stuff_164k"
     CLASSES = names(ALL_IDS)
     PALETTE = colors(ALL_IDS)
     LABEL_TABLE: ClassVar = {255: IGNORE_INDEX, **{id - 1: id - 1 for id in ALL_IDS}}

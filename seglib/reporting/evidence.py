@@ -117,7 +117,7 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | N
     hours = [_hours_of(record, there["train"]) for record in waiting if record.cost is not None]
     common = {
         "name": name,
-        "dataset": cell.dataset,
+        "dataset": dataset.READING_OF or cell.dataset,
         "method": cell.method,
         "variant": cell.variant,
         "backbone": cell.backbone.model,
@@ -153,7 +153,7 @@ def _costs(group: Group, name: str) -> Iterator[Measurement]:
         dataset = registry.resolve(registry.DATASETS[cell.dataset])
         yield Measurement(
             name=name,
-            dataset=cell.dataset,
+            dataset=dataset.READING_OF or cell.dataset,
             method=cell.method,
             variant=cell.variant,
             backbone=cell.backbone.model,
