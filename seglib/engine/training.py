@@ -28,7 +28,12 @@ from seglib.cell import Cell
 from seglib.engine import checkpoints as checkpoint_files
 from seglib.engine import distributed
 from seglib.engine.batch_norm import images_seen
-from seglib.engine.devices import choose_device, peak_memory_gib, set_arithmetic
+from seglib.engine.devices import (
+    choose_device,
+    explain_out_of_memory,
+    peak_memory_gib,
+    set_arithmetic,
+)
 from seglib.engine.interruption import StopRequest
 from seglib.engine.loading import load_ahead, read_manifest
 from seglib.engine.optimisers import learning_rate
@@ -255,7 +260,8 @@ class _Training:
         seal(out / "train.sha256", [out / name for name in names])
 
     def _load(self, iteration: int) -> Batch:
-        batch = self.train_set.batch(iteration)
+        with explain_out_of_memory(torch.device("cpu"), "loading a batch", "lower --workers or crop_hw"):
+            batch = self.train_set.batch(iteration)
         return batch.pin_memory() if self.stepper.device.type == "cuda" else batch
 
     def _position(self, batch: Batch) -> Progress:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
-LIMIT_S = 120
+LIMIT_S = 600
 
 
 class Pair:

@@ -16,12 +16,12 @@ from torch import nn
 
 from seglib import registry
 from seglib.cell import Loss, Recipe
-from seglib.engine import distributed, training
+from seglib.engine import distributed, stepping, training
 from seglib.engine.batch_norm import images_seen, synchronise
 from seglib.engine.loading import read_manifest
 from seglib.engine.stepping import Stepper
 from seglib.engine.training_set import TrainSet
-from seglib.models.segmentor import Progress
+from seglib.models.segmentor import Progress, Segmentor, build_segmentor
 from tests.engine.pair import Pair
 from tests.engine.test_training import assert_same, command, make_cell, newest, read_log, train
 from tests.models.method_tester import small_options
@@ -45,6 +45,7 @@ def double_steps(cells, folder) -> dict:
     try:
         with distributed.processes(CPU):
             for name, cell in cells.items():
+                stepping.build_segmentor = build_with_spare if "spare" in name else build_segmentor
                 stepper = Stepper(cell=cell, num_classes=4, weights=None, device=CPU)
                 place = {"rank": distributed.rank(), "processes": distributed.world_size()}
                 data = TrainSet(
@@ -58,7 +59,15 @@ def double_steps(cells, folder) -> dict:
                 found[name] = (losses, tensors)
     finally:
         torch.set_default_dtype(torch.float32)
+        stepping.build_segmentor = build_segmentor
     return found
+
+
+def build_with_spare(**arguments) -> Segmentor:
+    """With a parameter that no loss reaches, as HRNet has them under some methods."""
+    model = build_segmentor(**arguments)
+    model.method.spare = nn.Parameter(torch.ones(3))
+    return model
 
 
 def differences(found: dict, expected: dict) -> dict[str, list[str]]:
@@ -89,6 +98,8 @@ def test_two_processes_train_every_method_as_one(pair, miniature):
     }
     parts = {"accumulate": 2, "clip_grad_norm": 0.1, "optimizer": "adamw", "lr": 0.001}
     cells["fcn in parts"] = make_cell("fcn", {"width": 16, "dropout": 0.0}, **recipe, **parts)
+    spare = make_cell("fcn", {"width": 16, "dropout": 0.0}, weight_decay=0.1)
+    cells["fcn with a spare parameter"] = spare
     first, second = pair.run(double_steps, cells, miniature)
     assert differences(second, first) == {}
     assert differences(first, double_steps(cells, miniature)) == {}

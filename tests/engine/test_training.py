@@ -377,6 +377,26 @@ def test_lack_of_memory_names_sizes_and_what_to_lower(miniature, tmp_path, monke
     assert not (tmp_path / "checkpoints" / "failed.json").exists()
 
 
+def test_a_loading_thread_that_fails_ends_the_training_with_its_reason(miniature, tmp_path, monkeypatch):
+    batch = TrainSet.batch
+
+    def failing(self, iteration):
+        if iteration == 3:
+            raise MemoryError("Unable to allocate 9 EiB")
+        return batch(self, iteration)
+
+    monkeypatch.setattr(TrainSet, "batch", failing)
+    with pytest.raises(ValueError, match=r"out of memory on cpu: loading a batch; .* lower --workers"):
+        train(make_cell(), miniature, tmp_path, workers=2, interval_s=0)
+    assert newest(tmp_path) == 3
+
+
+def test_class_uniform_crops_train(miniature, tmp_path):
+    values = {"class_uniform": 0.5, "class_uniform_tile": 16, "color_jitter": 0.25, "blur": 0.5}
+    train(make_cell(iterations=4, **values), miniature, tmp_path, workers=1)
+    assert all(0 < line["loss"] < 10 for line in read_log(tmp_path))
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_a_clear_error():
     assert choose_device("auto") == torch.device("cpu")

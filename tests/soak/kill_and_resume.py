@@ -3,9 +3,9 @@
     python -m tests.soak.kill_and_resume --kills 5
 
 Not collected by pytest, which kills once per method: this takes minutes, and more with more kills. A cell is
-trained once without a stop, and once by processes that get SIGKILL, SIGTERM, SIGINT or SIGUSR1 at some
-moment, on one core or on all, until one comes to the end. Model and log must be equal: else the exit code is
-1. A line per method tells the signals, and the iterations after which the next process went on.
+trained once without a stop, and once by processes that get SIGKILL, SIGTERM, SIGINT or SIGUSR1 at random, on
+one core or on all, until one comes to the end. Model and log must be equal, or the exit code is 1. A line for
+each method tells the signals, and the iterations after which the next process went on.
 """
 
 import argparse
