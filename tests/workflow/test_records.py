@@ -174,7 +174,7 @@ class TestStatus:
         values["matrix"] = [*CONFIG["matrix"], CONFIG["matrix"][1] | {"seeds": [4]}]
         code, out = seglib("status", "--config", json.dumps(values))
         assert code == 0
-        assert out.splitlines()[1] == "4 cells: 1 running, 1 failed, 1 missing, 1 outdated"
+        assert out.splitlines()[0] == "4 cells: 1 running, 1 failed, 1 missing, 1 outdated"
         assert f"{FCN}: train x: 1/2, 3/s, 00:01 left\n        {log}" in out
         assert f"{ISNET}: train: no weights\n        logs/cells/{ISNET}/train.log" in out
         assert f"{FCN_FAST}: recipe.lr: 0.02 -> 0.5" in out
