@@ -228,6 +228,17 @@ class TestMerge:
         assert code == 0
         assert "0 copied, 6 in both and equal" in out
 
+    def test_the_speed_of_another_machine_contradicts_nothing(self, seglib, other):
+        shutil.rmtree(other / "cells" / FCN_FAST)
+        [cost] = Path("results/models/scenes/fcn").rglob("*.json")
+        for folder, latency_ms in (("results", 2.0), ("other", 3.0)):
+            speed = Path(folder) / cost.relative_to("results").with_suffix(".speed.json")
+            speed.write_text(json.dumps({"latency_ms": latency_ms}))
+        code, out = seglib("merge", other, "--out", "results")
+        assert code == 0
+        assert "was measured on another machine than results/models/scenes/fcn" in out
+        assert json.loads(cost.with_suffix(".speed.json").read_text()) == {"latency_ms": 2.0}
+
     def test_half_a_result_is_left_behind(self, seglib, other):
         (other / "cells" / ISNET / "train" / "model.safetensors").write_bytes(b"half")
         code, out = seglib("merge", other, "--out", "results")
