@@ -1,4 +1,6 @@
-"""How long Snakemake plans 1,000 cells, before and after they ran: ``python benchmarks/planning.py``.
+"""How long Snakemake plans 1,000 cells, before and after they ran, and `seglib plan` explains them.
+
+    python benchmarks/planning.py
 
 Plans are dry runs of the real rules. "After" stands on empty files in the place of all results, which
 ``snakemake --touch`` records as made; that takes some minutes and is not timed.
@@ -63,16 +65,23 @@ def put(path: Path, text: str = "") -> None:
 
 
 def report(state: str, folder: Path) -> None:
-    times_s = []
-    for _ in range(REPEATS):
-        start_s = time.monotonic()
-        run(folder, "--dry-run", "--quiet")
-        times_s.append(time.monotonic() - start_s)
-    print(f"{CELLS} cells, {state}: {statistics.median(times_s):.1f} s (median of {REPEATS})")
+    snakemake = ("snakemake", "--cores", "2", "--configfile", "run.json", "--dry-run", "--quiet")
+    for command in (snakemake, ("seglib", "plan", "--config", "run.json")):
+        times_s = []
+        for _ in range(REPEATS):
+            start_s = time.monotonic()
+            call(folder, *command)
+            times_s.append(time.monotonic() - start_s)
+        median_s = statistics.median(times_s)
+        print(f"{CELLS} cells, {state}, {' '.join(command[:2])}: {median_s:.1f} s (median of {REPEATS})")
 
 
 def run(folder: Path, *arguments: str) -> None:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "run.json", *arguments]
+    call(folder, "snakemake", "--cores", "2", "--configfile", "run.json", *arguments)
+
+
+def call(folder: Path, module: str, *arguments: str) -> None:
+    command = [sys.executable, "-m", module, *arguments]
     subprocess.run(command, cwd=folder, env=os.environ, check=True, capture_output=True)
 
 

@@ -81,11 +81,11 @@ def _join(current: Plan, other: Plan) -> Plan:
     tests = dict(current._evaluations)
     for id, found in other._evaluations.items():
         tests[id] = tuple({test.name: test for test in (*tests.get(id, ()), *found)}.values())
-    return dataclasses.replace(
-        current,
-        cells=tuple(cells.values()),
-        _evaluations=tests,
-        _weights=other._weights | current._weights,
-        frozen=current.frozen | other.frozen,
-        _gpus=other._gpus | current._gpus,
-    )
+    # Whatever a plan knows by cell; of a cell that both have, what the current one says.
+    known = {
+        field.name: getattr(other, field.name) | getattr(current, field.name)
+        for field in dataclasses.fields(Plan)
+        if isinstance(getattr(current, field.name), dict)
+    }
+    known |= {"cells": tuple(cells.values()), "_evaluations": tests, "frozen": current.frozen | other.frozen}
+    return dataclasses.replace(current, **known)

@@ -40,8 +40,9 @@ def test_rules_run_in_the_environment_of_environment_yml(tmp_path):
     conda.write_text(DOUBLE.replace("@INFO@", json.dumps(info)).replace("@PYTHON@", sys.executable))
     conda.chmod(conda.stat().st_mode | stat.S_IXUSR)
     (conda.parent / "activate").write_text('export PATH="$1/bin:$PATH"\n')
-    copy_code(tmp_path / "project")
     project = Project(tmp_path / "project")
+    project.folder.mkdir()
+    copy_code(project.folder)
     project.configure(CONFIG)
     path = f"{conda.parent}:{project.environment['PATH']}"
     project.snakemake("--use-conda", "data/scenes/raw/source.json", PATH=path)

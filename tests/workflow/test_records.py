@@ -174,7 +174,7 @@ class TestStatus:
         values["matrix"] = [*CONFIG["matrix"], CONFIG["matrix"][1] | {"seeds": [4]}]
         code, out = seglib("status", "--config", json.dumps(values))
         assert code == 0
-        assert out.splitlines()[1] == "4 cells: 1 running, 1 failed, 1 missing, 1 outdated"
+        assert out.splitlines()[0] == "4 cells: 1 running, 1 failed, 1 missing, 1 outdated"
         assert f"{FCN}: train x: 1/2, 3/s, 00:01 left\n        {log}" in out
         assert f"{ISNET}: train: no weights\n        logs/cells/{ISNET}/train.log" in out
         assert f"{FCN_FAST}: recipe.lr: 0.02 -> 0.5" in out
@@ -227,6 +227,17 @@ class TestMerge:
         code, out = seglib("merge", "results", "--out", "both")
         assert code == 0
         assert "0 copied, 6 in both and equal" in out
+
+    def test_the_speed_of_another_machine_contradicts_nothing(self, seglib, other):
+        shutil.rmtree(other / "cells" / FCN_FAST)
+        [cost] = Path("results/models/scenes/fcn").rglob("*.json")
+        for folder, latency_ms in (("results", 2.0), ("other", 3.0)):
+            speed = Path(folder) / cost.relative_to("results").with_suffix(".speed.json")
+            speed.write_text(json.dumps({"latency_ms": latency_ms}))
+        code, out = seglib("merge", other, "--out", "results")
+        assert code == 0
+        assert "was measured on another machine than results/models/scenes/fcn" in out
+        assert json.loads(cost.with_suffix(".speed.json").read_text()) == {"latency_ms": 2.0}
 
     def test_half_a_result_is_left_behind(self, seglib, other):
         (other / "cells" / ISNET / "train" / "model.safetensors").write_bytes(b"half")
