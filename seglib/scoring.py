@@ -8,6 +8,7 @@ Files are matched by their path below the two folders. Writes ``metrics.json`` a
 
 import functools
 import math
+import os
 import signal
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -70,6 +71,9 @@ def run(
         raise ValueError(f"--workers {workers}: at least one is needed")
     if out.is_dir():
         raise ValueError(f"{out}: is a folder; name the file, e.g. {out / 'metrics.json'}")
+    folder = next(folder for folder in (out.parent, *out.parent.parents) if folder.exists())
+    if not os.access(folder, os.W_OK):
+        raise ValueError(f"{out}: {folder} is not writable; choose another --out")
     settings = Settings(num_classes=num_classes, ignore_index=ignore_index, boundary_ratio=boundary_ratio)
     class_table = _class_table(class_names, num_classes)
     other = None if against is None else Counts.load(_counts_file(against))
@@ -240,7 +244,10 @@ def _png_names(folder: Path) -> set[str]:
 def _class_table(file: Path | None, num_classes: int) -> list[tuple[str, str | None]]:
     if file is None:
         return [(str(i), None) for i in range(num_classes)]
-    lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not UTF-8 text; write one class name a line") from None
     if len(lines) != num_classes:
         raise ValueError(f"{file}: {len(lines)} class names for {num_classes} classes")
     table = [

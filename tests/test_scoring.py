@@ -240,6 +240,9 @@ def test_settings_that_make_no_sense(folders):
     names.write_text("road\nsky\n")
     with pytest.raises(ValueError, match=r"names\.txt: 2 class names for 5 classes"):
         score(folders, class_names=names)
+    names.write_bytes(b"\x89PNG")
+    with pytest.raises(ValueError, match=r"names\.txt: not UTF-8 text"):
+        score(folders, class_names=names)
     names.write_text("a\tx\nb\tx\nc\nd\ty\ne\ty\n")
     with pytest.raises(ValueError, match=r"category .* for every class or for none"):
         score(folders, class_names=names)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -13,6 +14,7 @@ from seglib.cost.paper_scale import Cost
 from seglib.datasets.camvid import CamVid
 from seglib.reporting import evidence, outlook, page
 from seglib.reporting.collect import collect, read_manifest
+from tests.reporting.fabricated import Fabricated, make_config
 from tests.reporting.test_page import check_links
 
 PROTOCOL = {
@@ -35,6 +37,7 @@ PROTOCOL = {
     "provenance": "paper",
     "source": "Table 1",
 }
+ISNET = {"method": "isnet", "backbone": "resnet50", "value": 50}
 CARD = 'title = "My paper"\nyear = 2030\nrelative = [["isnet", "fcn"]]\n'
 
 
@@ -49,21 +52,38 @@ def write_claims(folder, *rows):
     (folder / "mine.toml").write_text(CARD)
 
 
-@pytest.fixture
-def made(fabricate, tmp_path, monkeypatch):
-    """Two methods, three seeds each, on a CamVid whose splits are said to have four images."""
+@pytest.fixture(scope="module")
+def camvid():
+    """CamVid whose splits are said to have four images."""
     sizes = {name: dataclasses.replace(split, size=4) for name, split in CamVid.SPLITS.items()}
-    monkeypatch.setattr(CamVid, "SPLITS", sizes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CamVid, "SPLITS", sizes)
+        yield
+
+
+def make(folder) -> Fabricated:
+    """Two methods, three seeds each, nothing run."""
     recipe = {"iterations": 300, "batch_size": 8, "crop_hw": [48, 64], "lr": 0.05}
     block = {"datasets": ["camvid"], "methods": ["fcn", "isnet"], "backbones": ["large"], "recipes": ["full"]}
-    write_claims(tmp_path / "claims", {"method": "isnet", "backbone": "resnet50", "value": 50})
-    return fabricate(
-        class_names=CamVid.CLASSES,
+    config = make_config(
+        folder,
         recipes={"full": recipe},
         matrix=[block | {"seeds": [0, 1, 2]}],
-        claims=[str(tmp_path / "claims")],
+        claims=[str(folder / "claims")],
         tolerance_points=40.0,
     )
+    write_claims(folder / "claims", ISNET)
+    return Fabricated(config, class_names=CamVid.CLASSES)
+
+
+@pytest.fixture
+def made(tmp_path, camvid):
+    return make(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, camvid):
+    return make(tmp_path_factory.mktemp("ran")).run_all()
 
 
 def judged(made):
@@ -75,13 +95,14 @@ def judged(made):
     return absolute, relative
 
 
-def test_equal_protocols_give_a_verdict_over_seeds(made):
-    ((judgement,), _) = judged(made.run_all())
+def test_equal_protocols_give_a_verdict_over_seeds(ran):
+    write_claims(Path(ran.config["claims"][0]), ISNET)
+    ((judgement,), _) = judged(ran)
     values = [
-        json.loads((paths.evaluation_folder(made.results, cell, "val-ss") / "metrics.json").read_text())[
+        json.loads((paths.evaluation_folder(ran.results, cell, "val-ss") / "metrics.json").read_text())[
             "miou"
         ]
-        for cell in made.plan.cells
+        for cell in ran.plan.cells
         if cell.method == "isnet"
     ]
     assert judgement.verdict == "reproduced"
@@ -90,31 +111,31 @@ def test_equal_protocols_give_a_verdict_over_seeds(made):
     assert judgement.interval[0] < judgement.measured < judgement.interval[1]
 
 
-def test_what_differs_is_named(made, tmp_path):
-    isnet = {"method": "isnet", "backbone": "resnet50", "value": 50}
-    write_claims(tmp_path / "claims", isnet | {"test_scales": "0.5 1", "test_flip": "yes"})
-    ((judgement,), _) = judged(made.run_all())
+def test_what_differs_is_named(ran):
+    write_claims(Path(ran.config["claims"][0]), ISNET | {"test_scales": "0.5 1", "test_flip": "yes"})
+    ((judgement,), _) = judged(ran)
     assert (judgement.verdict, judgement.reason) == ("not comparable", "ms+flip vs ss")
-    write_claims(tmp_path / "claims", isnet | {"test_size": "fit 360x480"})
-    ((judgement,), _) = judged(made)
+    write_claims(Path(ran.config["claims"][0]), ISNET | {"test_size": "fit 360x480"})
+    ((judgement,), _) = judged(ran)
     assert judgement.reason == "test size fit 360x480 vs native"
 
 
-def test_a_part_of_the_images_is_no_evidence(made, monkeypatch):
+def test_a_part_of_the_images_is_no_evidence(ran, monkeypatch):
+    write_claims(Path(ran.config["claims"][0]), ISNET)
     sizes = {name: dataclasses.replace(split, size=5) for name, split in CamVid.SPLITS.items()}
     monkeypatch.setattr(CamVid, "SPLITS", sizes)
-    ((judgement,), _) = judged(made.run_all())
+    ((judgement,), _) = judged(ran)
     assert judgement.verdict == "not comparable"
     assert judgement.reason.startswith("subset of the images")
 
 
-def test_a_gain_has_its_interval_over_images(made, tmp_path):
+def test_a_gain_has_its_interval_over_images(ran):
     methods = [
         {"method": name, "backbone": "resnet50", "value": value}
         for name, value in (("isnet", 50), ("fcn", 45))
     ]
-    write_claims(tmp_path / "claims", *methods)
-    _, (judgement,) = judged(made.run_all())
+    write_claims(Path(ran.config["claims"][0]), *methods)
+    _, (judgement,) = judged(ran)
     assert float(judgement.claim.value) == 5
     assert judgement.images.low <= judgement.images.difference <= judgement.images.high
     assert judgement.measured == pytest.approx(100 * judgement.images.difference)
@@ -195,21 +216,21 @@ def test_embedded_data_answer_no_claim(finished):
     assert all(measurement.embedded_data for measurement in ours)
 
 
-def test_page_and_files_show_the_verdicts(made):
-    made.run_all()
-    page.run(config=made.config, results=made.results, out=made.out, partial=False)
-    index = (made.out / "index.html").read_text(encoding="utf-8")
+def test_page_and_files_show_the_verdicts(ran):
+    write_claims(Path(ran.config["claims"][0]), ISNET)
+    page.run(config=ran.config, results=ran.results, out=ran.out, partial=False)
+    index = (ran.out / "index.html").read_text(encoding="utf-8")
     assert "My paper" in index
     assert '<span class="verdict reproduced">1 reproduced</span>' in index
-    assert check_links(made.out) > 100
-    assert (made.out / "figures" / "reported-measured.svg").is_file()
-    assert "1 reproduced" in (made.out / "README.md").read_text(encoding="utf-8")
-    results = json.loads((made.out / "results.json").read_text(encoding="utf-8"))
-    jsonschema.validate(results, json.loads((made.out / "results.schema.json").read_text(encoding="utf-8")))
+    assert check_links(ran.out) > 100
+    assert (ran.out / "figures" / "reported-measured.svg").is_file()
+    assert "1 reproduced" in (ran.out / "README.md").read_text(encoding="utf-8")
+    results = json.loads((ran.out / "results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(results, json.loads((ran.out / "results.schema.json").read_text(encoding="utf-8")))
     (claim,) = [claim for claim in results["claims"] if claim["paper"] == "mine"]
     assert (claim["verdict"], claim["reported"]) == ("reproduced", 50)
-    compare.run(config=made.config, out=made.results)
-    with open(made.results / "verdicts.csv", encoding="utf-8", newline="") as file:
+    compare.run(config=ran.config, out=ran.results)
+    with open(ran.results / "verdicts.csv", encoding="utf-8", newline="") as file:
         (row,) = [row for row in csv.DictReader(file) if row["id"] == claim["id"]]
     assert row["verdict"] == "reproduced"
     assert float(row["measured"]) == pytest.approx(claim["measured"], abs=1e-5)
