@@ -159,8 +159,8 @@ def _arguments(spec: Backbone, options: dict[str, Any]) -> dict[str, Any]:
     if strides[-1] != spec.output_stride:
         raise ValueError(
             f"backbone {spec.model!r} has no output_stride {spec.output_stride}: its strides {own_strides} "
-            "cannot be dilated to end there; leave output_stride out, or choose a backbone that can be dilated "
-            "to 8 or 16 (resnet50c, convnext_tiny, ...)"
+            "cannot be dilated to end there; leave output_stride out, or choose a backbone that can be "
+            "dilated to 8 or 16 (resnet50c, convnext_tiny, ...)"
         )
     return arguments
 
