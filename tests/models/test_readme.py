@@ -22,3 +22,13 @@ def mine(monkeypatch):
     exec(METHOD, vars(module))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(registry, "METHODS", registry.METHODS | eval(f"{{{LINE}}}"))
+
+
+def test_it_opens_with_the_table_of_its_sources():
+    table = METHOD.split('"""')[1]
+    assert re.search(r"^ +part +\| source$", table, re.MULTILINE)
+    rows = re.findall(r"^ +(\w+) +\| own choice: (.+)$", table, re.MULTILINE)
+    assert (
+        tuple((part, "own choice", note) for part, note in rows)
+        == sys.modules["seglib.models.mine"].Mine.FIDELITY
+    )
