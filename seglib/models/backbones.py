@@ -158,8 +158,9 @@ def _arguments(spec: Backbone, options: dict[str, Any]) -> dict[str, Any]:
         strides = own_strides
     if strides[-1] != spec.output_stride:
         raise ValueError(
-            f"backbone {spec.model!r} has no output_stride {spec.output_stride}, only {own_strides}; "
-            "leave output_stride out, or choose one that can be dilated (resnet50c, convnext_tiny, ...)"
+            f"backbone {spec.model!r} has no output_stride {spec.output_stride}: its strides {own_strides} "
+            "cannot be dilated to end there; leave output_stride out, or choose a backbone that can be "
+            "dilated to 8 or 16 (resnet50c, convnext_tiny, ...)"
         )
     return arguments
 
@@ -167,7 +168,7 @@ def _arguments(spec: Backbone, options: dict[str, Any]) -> dict[str, Any]:
 def _create(model: str, **arguments: Any) -> nn.Module:
     try:
         return timm.create_model(model, features_only=True, **arguments)
-    except (TypeError, AssertionError, NotImplementedError) as error:
+    except (TypeError, AssertionError, IndexError, NotImplementedError) as error:
         options = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
         raise ValueError(f"backbone {model!r} does not take {options}: {error}") from error
 

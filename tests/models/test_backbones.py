@@ -91,10 +91,11 @@ def test_mean_and_std_are_timms_unless_given():
     [
         ({"model": "resnet5"}, "'resnet5' is not a timm model; did you mean resnet50"),
         ({"model": "resnet50.a1_in1"}, "did you mean resnet50.a1_in1k"),
-        ({"model": "swin_base_patch4_window7_224", "output_stride": 8}, "no output_stride 8, only .* leave"),
-        ({"model": "hrnet_w18_small", "output_stride": 16}, "no output_stride 16, only .* leave"),
+        ({"model": "swin_base_patch4_window7_224", "output_stride": 8}, "no output_stride 8: .* leave"),
+        ({"model": "hrnet_w18_small", "output_stride": 16}, "no output_stride 16: .* leave"),
         ({"model": "pvt_v2_b0", "output_stride": 8}, "no output_stride 8"),
         ({"model": "resnet18", "options": {"pad_typ": "same"}}, "does not take pad_typ='same'"),
+        ({"model": "resnet18", "options": {"out_indices": [9]}}, r"does not take out_indices=\[9\]"),
         ({"model": "maxvit_tiny_tf_224"}, "takes images of 224x224 only; choose"),
     ],
 )
