@@ -7,6 +7,7 @@ Targets: `all` (default) builds reports/index.html; any single file is a target 
 are explained in config/README.md, the rules are in workflow/rules.
 """
 
+import os
 import shlex
 import sys
 
@@ -43,3 +44,5 @@ onerror:
     shell(
         "python -m seglib report --config {CONFIG_JSON:q} --results {RESULTS:q} --out {REPORTS:q} --partial"
     )
+    # Older than any result, so that the next run does not take this page for the whole one.
+    os.utime(f"{REPORTS}/index.html", (0, 0))
