@@ -7,6 +7,7 @@ Targets: `all` (default) builds reports/index.html, `ablation_<name>` the page o
 any single file is a target too. The settings are explained in config/README.md, the rules are in workflow/rules.
 """
 
+import os
 import shlex
 import sys
 
@@ -55,3 +56,5 @@ onerror:
         shell(
             "python -m seglib report --config {wanted:q} --results {RESULTS:q} --out {folder:q} --partial"
         )
+        # Older than any result, so that the next run does not take this page for the whole one.
+        os.utime(f"{folder}/index.html", (0, 0))

@@ -122,9 +122,10 @@ def _try_lock(folder: Path, device: str) -> int | None:
     path = folder / f"{re.sub(r'[^A-Za-z0-9-]', '_', device)}.lock"
     # Reading is enough to lock: a file that another user made serves as well as one's own.
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o444))
-        path.chmod(0o444)
-    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        made = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_EXCL)
+        os.fchmod(made, 0o444)
+        os.close(made)
+    lock = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

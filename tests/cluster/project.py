@@ -92,6 +92,6 @@ def wait_until(condition: Callable[[], Any], *, what: str, timeout_s: float = 60
     while time.monotonic() < deadline_s:
         if value := condition():
             return value
-        assert process is None or process.poll() is None, f"the run ended before {what}"
+        assert process is None or process.poll() is None, f"the run ended before: {what}"
         time.sleep(0.1)
     raise AssertionError(f"no {what} within {timeout_s} s")

@@ -34,12 +34,12 @@ def test_without_devices_the_command_is_plain(finished):
     assert asked_gpus(output)["train"] == ["0"]
 
 
-@pytest.mark.parametrize(("present", "processes"), [("0,1,2,3", 4), ("0,1", 2), ("0", 1)])
+@pytest.mark.parametrize(("present", "processes"), [("0,1,2,3", 4), ("0,1", 2)])
 def test_a_training_over_several_devices_is_one_torchrun_on_those_there_are(project, present, processes):
     project.configure_block(0, gpus=4)
     output = project.snakemake("-n", "--forcerun", "train", CUDA_VISIBLE_DEVICES=present).output
-    torchrun = f"-m torch.distributed.run --standalone --nproc-per-node {processes} " if processes > 1 else ""
-    assert f"python -m seglib.gpus {processes} python {torchrun}-m seglib train --cell" in output
+    torchrun = f"-m torch.distributed.run --standalone --nproc-per-node {processes}"
+    assert f"python -m seglib.gpus {processes} python {torchrun} -m seglib train --cell" in output
 
 
 def test_the_number_of_devices_reruns_nothing(project):

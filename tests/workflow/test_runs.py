@@ -67,3 +67,7 @@ def test_a_failed_cell_is_reported_and_stops_no_other(project):
     assert (project.folder / "results/cells/scenes/isnet/small/slow/seed1/val-ss/metrics.json").exists()
     page = (project.folder / "reports" / "index.html").read_text()
     assert "not finite" in page
+
+    config["matrix"][0]["recipes"] = ["slow"]
+    project.configure(config)
+    assert project.planned() == {("compare", ""), ("report", "")}

@@ -165,8 +165,11 @@ def grow(amount):
     return grown
 
 
-class Launcher(RunSetting):
-    """How Python is started: with as many GPUs to itself as the job was granted, one process for each."""
+class Launcher:
+    """How Python is started: with as many GPUs to itself as the job was granted, one process for each.
+
+    No result depends on it, and like a `RunSetting` it is not recorded.
+    """
 
     def __init__(self, gpus):
         self.gpus = gpus
