@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from seglib.runs import estimates
-from seglib.runs.reasons import explain
+from seglib.runs.reasons import FOLLOWS, explain
 
 SNAKEFILE = Path(__file__).parents[2] / "Snakefile"
 SHOWN = 3
@@ -116,6 +116,8 @@ def ask_snakemake(arguments: Sequence[str]) -> tuple[list[Job], Any]:
 def _job(job: Any, reason: Any) -> Job:
     wildcards = job.wildcards_dict
     reasons = tuple(explain(reason))
+    if job.rule.name == "train" and reasons == (FOLLOWS,):
+        reasons = ("its data are prepared again: trained only if they turn out to have changed",)
     changed = reason.forced or reason.is_provenance_triggered()
     return Job(
         rule=job.rule.name,

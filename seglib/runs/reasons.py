@@ -15,6 +15,7 @@ from typing import Any
 from seglib.files import disk_time_s
 
 CLOCK_TOLERANCE_S = 5.0
+FOLLOWS = "what it reads is made again"
 CODE = re.compile(r"(seglib[\w.]*)=([0-9a-f]+)")
 
 
@@ -40,7 +41,7 @@ def explain(reason: Any) -> list[str]:
         lines.append(f"newer input: {newer[0]}" + (f" and {len(newer) - 1} more" if newer[1:] else ""))
         lines += _wrong_clock(newer)
     if reason.updated_input_run and not lines:
-        lines.append("what it reads is made again")
+        lines.append(FOLLOWS)
     # Whatever else Snakemake knows (pipes, services) is not used here; it would be shown in its own words.
     return lines or [" ".join(str(reason).split()) or "wanted"]
 
