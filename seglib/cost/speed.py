@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from seglib import files, provenance
+from seglib import files, provenance, seals
 from seglib.cell import Backbone
 from seglib.engine.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
 from seglib.models.segmentor import build_segmentor
@@ -96,6 +96,7 @@ def run(
     }
     if out is not None:
         files.write_json(out, record)
+        seals.seal(out.with_suffix(".sha256"), [out])
     print(text(record))
 
 
