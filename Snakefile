@@ -44,5 +44,6 @@ onerror:
     shell(
         "python -m seglib report --config {CONFIG_JSON:q} --results {RESULTS:q} --out {REPORTS:q} --partial"
     )
-    # Older than any result, so that the next run does not take this page for the whole one.
-    os.utime(f"{REPORTS}/index.html", (0, 0))
+    # Older than any result, so that the next run does not take this page for the whole one. (Snakemake takes
+    # the time 0 for none.)
+    os.utime(f"{REPORTS}/index.html", (1, 1))
