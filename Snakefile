@@ -56,5 +56,6 @@ onerror:
         shell(
             "python -m seglib report --config {wanted:q} --results {RESULTS:q} --out {folder:q} --partial"
         )
-        # Older than any result, so that the next run does not take this page for the whole one.
-        os.utime(f"{folder}/index.html", (0, 0))
+        # Older than any result, so that the next run does not take this page for the whole one. (Snakemake
+        # takes the time 0 for none.)
+        os.utime(f"{folder}/index.html", (1, 1))
