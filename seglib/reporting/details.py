@@ -9,7 +9,7 @@ from typing import Any
 from seglib.cell import Cell, canonical_json
 from seglib.config import Plan
 from seglib.metrics.counts import Counts
-from seglib.reporting import classwise, curves, notices, overlays, summaries, tables
+from seglib.reporting import classwise, cost_tables, curves, notices, overlays, summaries, tables
 from seglib.reporting.collect import Record, Test, describe_protocol, method_label
 from seglib.reporting.summaries import duration, file_stem, page_name
 
@@ -33,7 +33,7 @@ def context(
         ],
         "legend": overlays.legend(manifest) if manifest else [],
         "charts": curves.charts(record.train),
-        "cost": summaries.modules(record.cost) if record.cost else None,
+        "cost": cost_tables.modules(record.cost) if record.cost else None,
         "protocol": protocol(record),
         "provenance": provenance(record),
         "commands": commands(record, plan),

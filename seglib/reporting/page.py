@@ -26,6 +26,7 @@ from seglib.reporting import (
     audit_tables,
     claim_figures,
     claim_tables,
+    cost_tables,
     datasheets,
     details,
     evidence,
@@ -136,7 +137,7 @@ def _tables(
             summaries.per_class(block, "iou", "IoU", shares),
             summaries.per_class(block, "boundary_iou", "Boundary IoU", shares),
         ]
-    found += [summaries.cost(records), summaries.speed(records), summaries.runs(records)]
+    found += [cost_tables.cost(records), cost_tables.speed(records), summaries.runs(records)]
     return {table.name: table for table in found}
 
 

@@ -9,7 +9,7 @@ from seglib.claims.papers import Paper
 from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement
 from seglib.reporting import claim_tables, tables
-from seglib.reporting.collect import Record
+from seglib.reporting.collect import Record, method_label
 from seglib.reporting.evidence import Evidence, text_of
 from seglib.reporting.tables import Column, Table
 
@@ -29,7 +29,7 @@ def claim_tables_of(found: Evidence, page: Callable[[str], str | None]) -> dict[
 
 def context(found: Evidence, records: Sequence[Record], shown: dict[str, Table]) -> dict[str, Any]:
     """What the template ``index.html`` shows of claims and methods."""
-    sections = [_section(paper, found, shown) for paper in _order(found)]
+    sections = [_section(paper, found, shown, records) for paper in _order(found)]
     told = {method["name"] for section in sections for method in section["methods"]}
     others = dict.fromkeys(r.cell.method for r in records if r.cell.method not in told)
     return {
@@ -95,14 +95,19 @@ def methods_of(paper: str, card: Paper) -> list[str]:
     return [m for m in registry.METHODS if m == paper or m.startswith(f"{paper}_") or m in own]
 
 
-def _section(paper: str, found: Evidence, shown: dict[str, Table]) -> dict[str, Any]:
+def _section(
+    paper: str, found: Evidence, shown: dict[str, Table], records: Sequence[Record]
+) -> dict[str, Any]:
     card, judgements = found.papers.get(paper, Paper(title=paper)), _of(paper, found)
     counts = [(verdict, n) for verdict, n, _ in claim_tables.tally(judgements) if n]
     table, said = None, ""
     if judgements:
         table = tables.without(shown[f"claims.{paper}"], claim_tables.DETAILS)
         table, said = tables.without_constants(table, CONDITIONS)
+    methods = methods_of(paper, card)
+    variants = [r.cell for r in records if r.cell.variant and r.cell.method in methods]
     return {
+        "ablated": list(dict.fromkeys(map(method_label, variants))),
         "key": paper,
         "card": card,
         "judgements": judgements,
@@ -111,7 +116,7 @@ def _section(paper: str, found: Evidence, shown: dict[str, Table]) -> dict[str, 
         "table": table,
         "constants": said,
         "verdicts": [judgement.verdict for judgement in judgements],
-        "methods": [fidelity(method) for method in methods_of(paper, card)],
+        "methods": [fidelity(method) for method in methods],
     }
 
 

@@ -42,7 +42,7 @@ def make_config(folder: Path, **changes) -> dict:
 
 
 class Fabricated:
-    """Writes what download, prepare, train, predict, score and complexity would have left."""
+    """Writes what download, prepare, train, predict, score, complexity and speed would have left."""
 
     def __init__(self, config: dict, *, images: int = 4, class_names=CLASSES):
         self.config = config
@@ -62,6 +62,7 @@ class Fabricated:
     def run(self, cell) -> None:
         self.train(cell)
         self.cost(cell)
+        self.speed(cell)
         for evaluation in self.plan.evaluations(cell):
             self.test(cell, evaluation)
 
@@ -123,6 +124,23 @@ class Fabricated:
                 "num_classes": len(self.class_names),
                 "unsupported_ops": {"aten::softmax": 2},
                 "modules": modules,
+            },
+        )
+
+    def speed(self, cell) -> None:
+        write_json(
+            paths.speed_file(self.results, cell),
+            {
+                "input_hw": list(cell.recipe.crop_hw),
+                "batch_size": 1,
+                "device": "cpu",
+                "cpu": "Some CPU x 2",
+                "gpu": None,
+                "threads": 2,
+                "precision": "float32",
+                "latency_ms": {"median": 12.5, "q25": 12.0, "q75": 14.0},
+                "images_per_s": 80.0,
+                "peak_mem_gib": 0.5,
             },
         )
 

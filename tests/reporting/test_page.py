@@ -83,6 +83,10 @@ def test_a_finished_run_gives_all_files(finished):
     names = {path.stem for path in (out / "tables").glob("*.csv")}
     assert names == {path.stem for path in (out / "tables").glob("*.tex")}
     assert {"results.scenes.val-ss", "ablations.scenes.val-ss", "cost", "cells", "scope"} <= names
+    assert {"claims.isnet", "complexity-audit", "paper-scale-costs"} <= names
+    speed = (out / "tables" / "speed.csv").read_text(encoding="utf-8").splitlines()
+    assert len(speed) == 1 + 3, "one row per model, whatever the number of seeds"
+    assert speed[1].startswith("fcn,small,scenes,48×64,1,12.500000,12.000000,14.000000,80.000000,0.500000,")
     assert {path.suffix for path in (out / "figures").iterdir()} == {".svg", ".png"}
     assert (out / "datasets" / "scenes.html").is_file()
     assert "6 of 6 cells done" in (out / "README.md").read_text(encoding="utf-8")
