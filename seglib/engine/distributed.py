@@ -33,8 +33,13 @@ def processes(device: torch.device) -> Iterator[None]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     distributed.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    together = False
     try:
         yield
+        together = True
+    except SystemExit:  # all stop at once
+        together = True
+        raise
     except RuntimeError as error:
         if not (isinstance(error, distributed.DistError) or "gloo/" in str(error)):
             raise
@@ -43,7 +48,8 @@ def processes(device: torch.device) -> Iterator[None]:
             "command goes on from the last checkpoint"
         ) from error
     finally:
-        distributed.destroy_process_group()
+        if together or device.type == "cpu":  # nccl would wait for the others
+            distributed.destroy_process_group()
 
 
 def rank() -> int:
