@@ -15,11 +15,16 @@ from snakemake.profiles import ProfileConfigFileParser
 from seglib import gpus
 
 ROOT = Path(__file__).parents[1]
+# Ends when so many have begun, and so only if that many may run at once; then says when it ran, and where.
 RECORD = """
 import os, sys, time
+out, together = sys.argv[1], int(sys.argv[2])
 began = time.monotonic()
-time.sleep(0.4)
-with open(sys.argv[1], "a") as file:
+os.makedirs(out + ".begun", exist_ok=True)
+open(f"{out}.begun/{os.getpid()}", "w").close()
+while len(os.listdir(out + ".begun")) < together:
+    time.sleep(0.05)
+with open(out, "a") as file:
     file.write(f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {began} {time.monotonic()}\\n")
 """
 # Of two GPUs, the second of which is divided.
@@ -77,8 +82,8 @@ def records(path):
 def test_eight_devices_run_eight_commands_and_are_never_shared(start, tmp_path):
     out = tmp_path / "record"
     for _ in range(20):
-        start(1, sys.executable, "-c", RECORD, out, CUDA_VISIBLE_DEVICES="0,1,2,3,4,5,6,7")
-    deadline_s = time.monotonic() + 30
+        start(1, sys.executable, "-c", RECORD, out, "8", CUDA_VISIBLE_DEVICES="0,1,2,3,4,5,6,7")
+    deadline_s = time.monotonic() + 60
     while not out.exists() or len(records(out)) < 20:
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
@@ -93,8 +98,10 @@ def test_eight_devices_run_eight_commands_and_are_never_shared(start, tmp_path):
 
 def test_two_commands_share_no_device_when_each_wants_several(start, tmp_path):
     out = tmp_path / "record"
-    commands = [start(2, sys.executable, "-c", RECORD, out, CUDA_VISIBLE_DEVICES="0,1,2") for _ in range(2)]
-    assert [command.wait(timeout=30) for command in commands] == [0, 0]
+    commands = [
+        start(2, sys.executable, "-c", RECORD, out, "1", CUDA_VISIBLE_DEVICES="0,1,2") for _ in range(2)
+    ]
+    assert [command.wait(timeout=60) for command in commands] == [0, 0]
     (first, _, ended), (second, began, _) = sorted(records(out), key=lambda record: float(record[1]))
     assert first == second == "0,1"
     assert float(ended) <= float(began)
@@ -106,15 +113,15 @@ def test_a_killed_command_leaves_its_device_free(start):
     waiting = start(1, "true", CUDA_VISIBLE_DEVICES="0")
     assert "waiting for 1 of 1 GPUs" in waiting.stderr.readline()
     held.kill()
-    assert waiting.wait(timeout=10) == 0
+    assert waiting.wait(timeout=60) == 0
 
 
 def test_signals_and_exit_codes_are_those_of_the_command(start):
     sleeping = start(1, "sleep", "60", CUDA_VISIBLE_DEVICES="0")
     sleeping.stderr.readline()
     sleeping.send_signal(signal.SIGTERM)
-    assert sleeping.wait(timeout=10) == -signal.SIGTERM
-    assert start(1, "sh", "-c", "exit 7").wait(timeout=10) == 7
+    assert sleeping.wait(timeout=60) == -signal.SIGTERM
+    assert start(1, "sh", "-c", "exit 7").wait(timeout=60) == 7
 
 
 @pytest.mark.parametrize("environment", [{}, {"CUDA_VISIBLE_DEVICES": ""}, {"CUDA_VISIBLE_DEVICES": "-1"}])
@@ -122,9 +129,8 @@ def test_without_devices_commands_run_at_once_and_together(start, tmp_path, envi
     if "CUDA_VISIBLE_DEVICES" not in environment and gpus.find_devices({"PATH": os.environ["PATH"]}):
         pytest.skip("this machine has GPUs")
     out = tmp_path / "record"
-    commands = [start(1, sys.executable, "-c", RECORD, out, **environment) for _ in range(3)]
-    assert [command.wait(timeout=10) for command in commands] == [0, 0, 0]
-    assert max(float(began) for *_, began, _ in records(out)) < min(float(r[-1]) for r in records(out))
+    commands = [start(1, sys.executable, "-c", RECORD, out, "3", **environment) for _ in range(3)]
+    assert [command.wait(timeout=60) for command in commands] == [0, 0, 0]
     assert not (tmp_path / "locks").exists()
 
 
@@ -132,16 +138,16 @@ def test_without_devices_commands_run_at_once_and_together(start, tmp_path, envi
 def test_what_a_scheduler_gave_is_taken_as_it_is(start, tmp_path, scheduler):
     environment = {scheduler: "17", "CUDA_VISIBLE_DEVICES": "0"}
     out = tmp_path / "record"
-    commands = [start(1, sys.executable, "-c", RECORD, out, **environment) for _ in range(2)]
-    assert [command.wait(timeout=10) for command in commands] == [0, 0]
+    commands = [start(1, sys.executable, "-c", RECORD, out, "2", **environment) for _ in range(2)]
+    assert [command.wait(timeout=60) for command in commands] == [0, 0]
     assert [record[0] for record in records(out)] == ["0", "0"]  # "0" of another job is another device
 
 
 def test_commands_in_one_big_allocation_share_it_out(start, tmp_path):
     out = tmp_path / "record"
     environment = {"SLURM_JOB_ID": "17", "CUDA_VISIBLE_DEVICES": "0,1"}
-    commands = [start(1, sys.executable, "-c", RECORD, out, **environment) for _ in range(2)]
-    assert [command.wait(timeout=10) for command in commands] == [0, 0]
+    commands = [start(1, sys.executable, "-c", RECORD, out, "2", **environment) for _ in range(2)]
+    assert [command.wait(timeout=60) for command in commands] == [0, 0]
     assert {record[0] for record in records(out)} == {"0", "1"}
 
 
@@ -176,7 +182,7 @@ def test_mistakes_are_one_line(start):
     ]
     for arguments, environment, message, code in cases:
         process = start(*arguments, **environment)
-        _, output = process.communicate(timeout=10)
+        _, output = process.communicate(timeout=60)
         assert process.returncode == code
         assert message in output
         assert len(output.splitlines()) == 1
@@ -187,5 +193,5 @@ def test_a_lock_file_that_is_a_link_is_not_followed(start, tmp_path):
     (tmp_path / "locks").mkdir()
     (tmp_path / "locks" / "0.lock").symlink_to(tmp_path / "elsewhere")
     process = start(1, "true", CUDA_VISIBLE_DEVICES="0")
-    assert process.wait(timeout=10) == 2
+    assert process.wait(timeout=60) == 2
     assert not (tmp_path / "elsewhere").exists()

@@ -53,7 +53,7 @@ def run(project):
     second = project.snakemake_at_once()
     cancel_when_under_way(project, first)
     stop_until_told(project, first)
-    failed_code = first.wait(timeout=400)
+    failed_code = first.wait(timeout=900)
 
     config["matrix"] = [slow]
     project.configure(config)
@@ -63,7 +63,7 @@ def run(project):
     return SimpleNamespace(
         failed_code=failed_code,
         second=second,
-        code=last.wait(timeout=300),
+        code=last.wait(timeout=900),
         submitted=project.submitted("first.log") | project.submitted("last.log"),
         jobs=project.finished_jobs(),
     )
