@@ -211,6 +211,7 @@ def _squared_norms(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         return (a * b).sum(3)
 
     diagonals = dot(upper[:, :, left], lower[:, :, right]) + dot(upper[:, :, right], lower[:, :, left])
-    within = dot(x, x) @ column_self.T + dot(x[:, :, left], x[:, :, right]) @ column_next.T
+    squares = torch.linalg.vector_norm(x, dim=3).square()  # without a temporary of the size of the features
+    within = squares @ column_self.T + dot(x[:, :, left], x[:, :, right]) @ column_next.T
     between = dot(upper, lower) @ column_self.T + diagonals @ column_next.T / 2
     return row_self @ within + row_next @ between

@@ -12,6 +12,7 @@
     context within the image   | author code: ASPP or pyramid pooling, fused last
     loss                       | author code: 1.0 stage 2, 0.4 stage 1, 0.4 auxiliary on C4
     LIP and HRNet variants     | author code: `leaky_relu` (LIP with ResNet), `downsample`
+    with a ViT                 | own choice: one auxiliary head, no norm of the encoder's maps
     mcibi_fcn, mcibi_ocrnet    | own choice: no context within the image; OCRNet's, of stage-1 regions
     memory_init: zeros, kmeans | own choice: the authors' training starts a class from its first mean
     gradient of the read       | own choice: of the memory that was read; `author_exact`: of the updated one
@@ -67,6 +68,11 @@ class MCIBI(Method):
         ("context within the image", "author code", "ASPP or pyramid pooling, read by attention"),
         ("loss", "author code", "1.0 stage 2 + 0.4 stage 1 + 0.4 auxiliary (C4), cross entropy each"),
         ("leaky_relu, downsample", "author code", "LIP with ResNet; HRNet on Cityscapes and LIP"),
+        (
+            "with a ViT",
+            "own choice",
+            "one auxiliary head; the authors have three, and norm the encoder's maps",
+        ),
         ("mcibi_fcn", "own choice", "no context within the image, which the authors' code allows"),
         ("mcibi_ocrnet", "own choice", "OCRNet's object context, with stage-1 logits as the soft regions"),
         ("memory_init: zeros, kmeans", "own choice", "the authors' training starts from the first mean"),
