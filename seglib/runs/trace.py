@@ -125,7 +125,8 @@ def _check_row(row: dict[str, str], metrics: dict[str, Any]) -> Check:
 def _recomputed(test: Path, metrics: dict[str, Any]) -> Check:
     """Everything in ``metrics.json`` that follows from the counts alone."""
     counts = Counts.load(test / "counts.npz")
-    again = scoring.summarize(counts, [(name, None) for name in metrics["class_names"]])
+    class_table = [(name, None) for name in metrics["class_names"]]
+    again = scoring.summarize(counts, class_table, num_labels=metrics["num_labels"])
     # Policies are prose, and may have been worded anew since.
     again["settings"] = {key: again["settings"][key] for key in asdict(counts.settings)}
     other = [name for name, value in again.items() if not _close(value, metrics.get(name), name)]

@@ -151,7 +151,7 @@ class TestVerify:
         flip_byte(MODEL)
         (TEST / "predictions" / "0007.png").unlink()
         edit_json(Path("results/cells", ISNET, "train", "provenance.json"), host="elsewhere")
-        [cost] = Path("results/models/scenes/isnet").rglob("*.json")
+        [cost] = Path("results/models/scenes/isnet").rglob("*[0-9].json")
         edit_json(cost, params=1)
         Path("results/summary.csv").write_text("")
         (TEST / "notes.txt").write_text("mine")
@@ -214,7 +214,7 @@ class TestMerge:
         before = {path: path.read_bytes() for path in Path("results").rglob("*") if path.is_file()}
         code, out = seglib("merge", "results", other, "--out", "results")
         assert code == 2
-        assert "2 copied, 4 in both and equal, 1 conflicts, 0 not whole" in out
+        assert "2 copied, 6 in both and equal, 1 conflicts, 0 not whole" in out
         assert f"{FCN_FAST}/train differ in seed: 0 -> 5" in out
         assert {path: path.read_bytes() for path in before} == before
         assert (Path("results/cells") / ISNET / "val-ss" / "predictions" / "0000.png").exists()
@@ -226,11 +226,11 @@ class TestMerge:
         assert seglib("merge", "results", "other", "--out", "both")[0] == 2
         code, out = seglib("merge", "results", "--out", "both")
         assert code == 0
-        assert "0 copied, 6 in both and equal" in out
+        assert "0 copied, 8 in both and equal" in out
 
     def test_the_speed_of_another_machine_contradicts_nothing(self, seglib, other):
         shutil.rmtree(other / "cells" / FCN_FAST)
-        [cost] = Path("results/models/scenes/fcn").rglob("*.json")
+        [cost] = Path("results/models/scenes/fcn").rglob("*[0-9].json")
         for folder, latency_ms in (("results", 2.0), ("other", 3.0)):
             speed = Path(folder) / cost.relative_to("results").with_suffix(".speed.json")
             speed.write_text(json.dumps({"latency_ms": latency_ms}))
