@@ -50,10 +50,13 @@ class ClusterProject(Project):
         return {int(id): name for id, name in re.findall(pattern, (self.folder / log).read_text())}
 
     def finished_jobs(self) -> dict[int, dict[str, str]]:
-        """What Slurm recorded of each job that ended: its state, partition, times, reserved resources."""
-        lines = (self.slurm / "log" / "jobcomp.txt").read_text().splitlines()
-        records = [dict(item.split("=", 1) for item in line.split() if "=" in item) for line in lines]
-        return {int(record["JobId"]): record for record in records}
+        """What Slurm knows of each job that ended: its state, partition, times, resources."""
+        listed = subprocess.run(["scontrol", "--oneliner", "show", "jobs"], capture_output=True, text=True)
+        records = [
+            dict(item.split("=", 1) for item in line.split() if "=" in item)
+            for line in listed.stdout.splitlines()
+        ]
+        return {int(record["JobId"]): record for record in records if record.get("EndTime") != "Unknown"}
 
 
 def running_job(what: str) -> str | None:
