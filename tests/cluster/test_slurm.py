@@ -16,7 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.cluster.project import SCRIPT, running_job, training_process, wait_until, was_sent
+from tests.cluster.project import SCRIPT, running_job, wait_until, was_sent
 from tests.workflow.project import CONFIG, SECRET
 
 pytestmark = pytest.mark.cluster
@@ -70,19 +70,15 @@ def run(project):
     )
 
 
-def has_checkpoint(project, cell):
-    return any((project.folder / "results/cells" / cell / "checkpoints").glob("*/*.safetensors"))
-
-
 def cancel_when_under_way(project, process):
-    wait_until(lambda: has_checkpoint(project, CANCELLED), what="checkpoint", process=process)
+    wait_until(lambda: project.has_checkpoint(CANCELLED), what="checkpoint", process=process)
     subprocess.run(["scancel", "--signal=TERM", running_job(CANCELLED.replace("/", "_"))], check=True)
 
 
 def stop_until_told(project, process):
     """Hold a training in the middle until Slurm says that its time is nearly up; so it is never too fast."""
-    wait_until(lambda: has_checkpoint(project, LIMITED), what="checkpoint", process=process)
-    training = training_process(LIMITED)
+    wait_until(lambda: project.has_checkpoint(LIMITED), what="checkpoint", process=process)
+    training = project.training_process(LIMITED)
     os.kill(training, signal.SIGSTOP)
     wait_until(lambda: was_sent(training, signal.SIGTERM), what="warning before the limit", process=process)
     with contextlib.suppress(ProcessLookupError):
