@@ -49,31 +49,39 @@ class ClusterProject(Project):
         pattern = r"submitted with SLURM jobid (\d+) \(log: \S*logs/slurm/(\S+)/\d+\.log\)"
         return {int(id): name for id, name in re.findall(pattern, (self.folder / log).read_text())}
 
+    def has_checkpoint(self, cell: str) -> bool:
+        return any((self.folder / "results/cells" / cell / "checkpoints").glob("*/*.safetensors"))
+
+    def training_process(self, cell: str) -> int | None:
+        """Id of the process that trains `cell` here."""
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                command, where = (folder / "cmdline").read_text().split("\0"), (folder / "cwd").readlink()
+            except OSError:  # it ended meanwhile
+                continue
+            step = command[1:4] == ["-m", "seglib", "train"]
+            if step and where == self.folder and any(f"/{cell}/train" in item for item in command):
+                return int(folder.name)
+        return None
+
     def finished_jobs(self) -> dict[int, dict[str, str]]:
-        """What Slurm recorded of each job that ended: its state, partition, times, reserved resources."""
-        lines = (self.slurm / "log" / "jobcomp.txt").read_text().splitlines()
-        records = [dict(item.split("=", 1) for item in line.split() if "=" in item) for line in lines]
-        return {int(record["JobId"]): record for record in records}
+        """What Slurm knows of each job that ended: its state, partition, times, resources."""
+        listed = subprocess.run(["scontrol", "--oneliner", "show", "jobs"], capture_output=True, text=True)
+        records = [
+            dict(item.split("=", 1) for item in line.split() if "=" in item)
+            for line in listed.stdout.splitlines()
+            if line.startswith("JobId=")
+        ]
+        under_way = ("PENDING", "RUNNING", "COMPLETING")
+        return {int(record["JobId"]): record for record in records if record["JobState"] not in under_way}
 
 
 def running_job(what: str) -> str | None:
-    """Slurm's id of the running job whose comment (rule and wildcards) holds `what`."""
+    """Slurm's id of the running job whose name or comment (rule and wildcards) holds `what`."""
     listed = subprocess.run(
-        ["squeue", "--noheader", "--states=RUNNING", "--format=%i %k"], capture_output=True, text=True
+        ["squeue", "--noheader", "--states=RUNNING", "--format=%i %j %k"], capture_output=True, text=True
     )
     return next((line.split()[0] for line in listed.stdout.splitlines() if what in line), None)
-
-
-def training_process(cell: str) -> int | None:
-    """Id of the process that trains `cell`."""
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_text().split("\0")
-        except OSError:  # it ended meanwhile
-            continue
-        if command[1:4] == ["-m", "seglib", "train"] and any(f"/{cell}/train" in item for item in command):
-            return int(folder.name)
-    return None
 
 
 def was_sent(process: int, number: signal.Signals) -> bool:

@@ -87,6 +87,11 @@ C
 
 stop() {
   local pid
+  scancel --user="$(id -un)" 2>/dev/null || true
+  for _ in $(seq 100); do
+    [ -z "$(squeue -h 2>/dev/null)" ] && break
+    sleep 0.1
+  done
   for pid in "$dir"/slurmd-*.pid "$dir"/slurmctld.pid; do
     [ -e "$pid" ] && kill "$(cat "$pid")" 2>/dev/null || true
   done

@@ -50,7 +50,7 @@ rule predict:
     threads: count_training_threads
     resources:
         gpu=min(1, GPUS),
-        cpus_per_task=count_training_cpus,
+        cpus_per_task=count_cpus,
         mem_mb=grow(16000),
         runtime=grow(240),
     params:

@@ -150,10 +150,13 @@ def count_training_gpus(wildcards):
     return WHOLE.gpus(CELLS[wildcards.cell])
 
 
+def count_cpus(wildcards):
+    """CPUs that a cluster reserves for a process: those of the arithmetic and of loading."""
+    return count_training_threads(wildcards) + PLAN.config.workers
+
+
 def count_training_cpus(wildcards):
-    """CPUs to reserve on a cluster: those of the arithmetic and of loading, for each process."""
-    processes = max(1, count_training_gpus(wildcards))
-    return processes * (count_training_threads(wildcards) + PLAN.config.workers)
+    return count_cpus(wildcards) * max(1, count_training_gpus(wildcards))
 
 
 def grow(amount):
