@@ -45,6 +45,13 @@ def test_a_single_file_is_a_target(fresh):
     assert {rule for rule, _ in planned} == {"download", "prepare", "train"}
 
 
+def test_the_page_of_a_failed_first_run_is_not_taken_for_a_finished_one(fresh):
+    page = fresh.folder / "reports" / "index.html"
+    page.parent.mkdir()
+    page.write_text("what a failed run had")
+    assert {"train", "report"} <= {rule for rule, _ in fresh.planned()}
+
+
 def test_a_failed_cell_is_reported_and_stops_no_other(project):
     """The learning rate of one recipe is made absurd, so that its loss is not finite."""
     config = copy.deepcopy(CONFIG)
