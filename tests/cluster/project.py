@@ -52,15 +52,15 @@ class ClusterProject(Project):
     def has_checkpoint(self, cell: str) -> bool:
         return any((self.folder / "results/cells" / cell / "checkpoints").glob("*/*.safetensors"))
 
-    def training_process(self, cell: str) -> int | None:
-        """Id of the process that trains `cell` here."""
+    def step_process(self, step: str, part: str = "") -> int | None:
+        """Id of a process that runs `step` here, with `part` in one of its arguments."""
         for folder in Path("/proc").glob("[0-9]*"):
             try:
                 command, where = (folder / "cmdline").read_text().split("\0"), (folder / "cwd").readlink()
             except OSError:  # it ended meanwhile
                 continue
-            step = command[1:4] == ["-m", "seglib", "train"]
-            if step and where == self.folder and any(f"/{cell}/train" in item for item in command):
+            runs = command[1:4] == ["-m", "seglib", step] and any(part in item for item in command)
+            if runs and where == self.folder:
                 return int(folder.name)
         return None
 

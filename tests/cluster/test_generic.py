@@ -25,7 +25,9 @@ def test_a_run_that_was_killed_goes_on(project):
     earlier = set(project.finished_jobs())
     run = project.start(*RUN, log="killed.log")
     wait_until(lambda: project.has_checkpoint(FCN), what="checkpoint", process=run)
-    os.kill(project.training_process(FCN), signal.SIGSTOP)  # so that it is not done before it is cancelled
+    os.kill(
+        project.step_process("train", FCN), signal.SIGSTOP
+    )  # so that it is not done before it is cancelled
     run.kill()
     run.wait()
 
@@ -33,7 +35,7 @@ def test_a_run_that_was_killed_goes_on(project):
     assert refused.returncode != 0
     assert "Directory cannot be locked" in refused.output
     subprocess.run(["scancel", running_job("snakejob.train")], check=True)
-    wait_until(lambda: project.training_process(FCN) is None, what="end of the training")
+    wait_until(lambda: project.step_process("train", FCN) is None, what="end of the training")
     project.snakemake("--unlock")
     project.snakemake(*RUN)
 

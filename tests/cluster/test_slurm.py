@@ -59,7 +59,7 @@ def run(project):
     config["matrix"] = [slow]
     project.configure(config)
     last = project.start(*PROFILE, log="last.log")
-    wait_until(lambda: running_job("compare") or running_job("report"), what="report", process=last)
+    wait_until(lambda: project.step_process("report"), what="report", process=last)
     restart_controller(project.slurm)
     return SimpleNamespace(
         failed_code=failed_code,
@@ -78,7 +78,7 @@ def cancel_when_under_way(project, process):
 def stop_until_told(project, process):
     """Hold a training in the middle until Slurm says that its time is nearly up; so it is never too fast."""
     wait_until(lambda: project.has_checkpoint(LIMITED), what="checkpoint", process=process)
-    training = project.training_process(LIMITED)
+    training = project.step_process("train", LIMITED)
     os.kill(training, signal.SIGSTOP)
     wait_until(lambda: was_sent(training, signal.SIGTERM), what="warning before the limit", process=process)
     with contextlib.suppress(ProcessLookupError):
