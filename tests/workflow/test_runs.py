@@ -55,6 +55,13 @@ def test_a_paper_is_planned_whole_or_as_far_as_one_device_gets(fresh, name, only
     assert len(plan.cells) == 2 if only else len(plan.cells) > 90
 
 
+def test_the_page_of_a_failed_first_run_is_not_taken_for_a_finished_one(fresh):
+    page = fresh.folder / "reports" / "index.html"
+    page.parent.mkdir()
+    page.write_text("what a failed run had")
+    assert {"train", "report"} <= {rule for rule, _ in fresh.planned()}
+
+
 def test_a_failed_cell_is_reported_and_stops_no_other(project):
     """The learning rate of one recipe is made absurd, so that its loss is not finite."""
     config = copy.deepcopy(CONFIG)
