@@ -14,11 +14,20 @@ On CPUs the processes talk over gloo, on GPUs over nccl; what Python needs to ag
 """
 
 import os
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, distributed
+
+SETTLE_S = 0.2
+"""In which gloo's threads let go of their last tensors; after the interpreter's end they would abort it."""
+
+_ended: list[object] = []
+"""The last group. It must outlive the model: torch's reducer, were it the last owner, would wait for gloo's
+threads while it holds Python's lock, for which one of them may wait."""
 
 
 @contextmanager
@@ -43,13 +52,17 @@ def processes(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if not (isinstance(error, distributed.DistError) or "gloo/" in str(error)):
             raise
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which must not come before our last word
         raise ValueError(
             f"process {rank()} of {world_size()} lost another one, whose own message says why; the same "
             "command goes on from the last checkpoint"
         ) from error
     finally:
         if together or device.type == "cpu":  # nccl would wait for the others
+            _ended[:] = [distributed.group.WORLD]
             distributed.destroy_process_group()
+        if together:
+            time.sleep(SETTLE_S)
 
 
 def rank() -> int:

@@ -5,10 +5,11 @@ A function that they run must be importable, and so must be what it takes and re
 
 import multiprocessing
 import os
-import socket
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
+
+from torch import distributed
 
 LIMIT_S = 600
 
@@ -26,11 +27,10 @@ class Pair:
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> list[Any]:
         """What ``function`` returns in each process; where it raises, its exception."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        # As torchrun's agent does, this process offers the meeting point, at a port that is surely free.
+        store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         for pipe in self.pipes:
-            pipe.send((port, function, arguments))
+            pipe.send((store.port, function, arguments))
         answers = []
         for pipe in self.pipes:
             assert pipe.poll(LIMIT_S), f"no answer within {LIMIT_S} s"
@@ -44,6 +44,7 @@ class Pair:
 
 def _serve(rank: int, pipe: Connection) -> None:
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
     while True:
         port, function, arguments = pipe.recv()
         os.environ["MASTER_PORT"] = str(port)
