@@ -21,11 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from seglib.models import layers
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead
-from seglib.models.segmentor import Criterion, Method, Progress, require_stages
+from seglib.models.segmentor import require_stages
 
 
-class DeepLabV3(Method):
+class DeepLabV3(AuxiliaryMethod):
     """``dilations`` of the branches, 1 being a 1x1 convolution (``None``: as the encoder's stride asks);
     ``width``: channels of each branch, 256 in the paper; ``bottleneck_kernel``: 3 or 1;
     ``auxiliary_weight`` 0 leaves its head out.
@@ -70,14 +71,6 @@ class DeepLabV3(Method):
     def forward(self, features: list[Tensor]) -> Tensor:
         """(B, K, h, w) at the size of the last stage."""
         return self.classifier(self.aspp(features[-1]))
-
-    def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
-    ) -> dict[str, Tensor]:
-        losses = {"main": criterion(self(features), labels)}
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
-        return losses
 
 
 def default_dilations(stride: int) -> tuple[int, ...]:

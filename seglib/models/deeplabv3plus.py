@@ -23,12 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from seglib.models import layers
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.deeplabv3 import ASPP, default_dilations
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, resize
-from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
+from seglib.models.segmentor import require_pyramid
 
 
-class DeepLabV3Plus(Method):
+class DeepLabV3Plus(AuxiliaryMethod):
     """``dilations``, ``bottleneck_kernel``: see :class:`seglib.models.deeplabv3.DeepLabV3`; ``width``:
     channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves its head out.
     """
@@ -88,14 +89,6 @@ class DeepLabV3Plus(Method):
         """(B, K, h, w) at the size of the first stage."""
         context = resize(self.aspp(features[-1]), features[0].shape[-2:])
         return self.decoder(torch.cat([context, self.shortcut(features[0])], dim=1))
-
-    def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
-    ) -> dict[str, Tensor]:
-        losses = {"main": criterion(self(features), labels)}
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
-        return losses
 
 
 class SeparableConv(nn.Sequential):

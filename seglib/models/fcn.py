@@ -13,11 +13,12 @@ Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 
 from torch import Tensor
 
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.layers import FCNHead
-from seglib.models.segmentor import Criterion, Method, Progress, require_stages
+from seglib.models.segmentor import require_stages
 
 
-class FCN(Method):
+class FCN(AuxiliaryMethod):
     """``width``: channels of the convolutions; ``auxiliary_weight`` 0 leaves the auxiliary head out."""
 
     FIDELITY = (
@@ -49,11 +50,3 @@ class FCN(Method):
     def forward(self, features: list[Tensor]) -> Tensor:
         """(B, K, h, w) at the size of the last stage."""
         return self.decoder(features[-1])
-
-    def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
-    ) -> dict[str, Tensor]:
-        losses = {"main": criterion(self(features), labels)}
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
-        return losses

@@ -23,11 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models import layers
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, SelfAttention, resize
-from seglib.models.segmentor import Criterion, Method, Progress, require_stages
+from seglib.models.segmentor import Criterion, Progress, require_stages
 
 
-class ISNet(Method):
+class ISNet(AuxiliaryMethod):
     """``width`` and ``attention_width``: channels of features and attention; ``auxiliary_weight`` 0 leaves
     its head out. The authors set ``lip_shortcut`` and ``leaky_relu`` for LIP, neither elsewhere.
     """
@@ -117,8 +118,7 @@ class ISNet(Method):
         losses = {"stage2": criterion(stage2, labels)}
         if stage1 is not None:
             losses["stage1"] = self.stage1_weight * criterion(stage1, labels)
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
+        losses |= self.auxiliary_loss(features, labels, criterion)
         return losses
 
 

@@ -32,14 +32,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models import layers
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.class_memory import ClassMemory
 from seglib.models.deeplabv3 import ASPP, default_dilations
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, PyramidPooling, SelfAttention
 from seglib.models.ocrnet import ObjectContext
-from seglib.models.segmentor import Criterion, Method, Progress, require_stages
+from seglib.models.segmentor import Criterion, Progress, require_stages
 
 
-class MCIBI(Method):
+class MCIBI(AuxiliaryMethod):
     """Base of the methods below. ``hard_aggregation``: read the likeliest class's vectors alone.
     ``update_rule``, ``vectors_per_class``, ``memory_init``, ``author_exact``: see :class:`ClassMemory`.
 
@@ -174,8 +175,7 @@ class MCIBI(Method):
             "stage2": criterion(stage2, labels),
             "stage1": self.stage1_weight * criterion(stage1, labels),
         }
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
+        losses |= self.auxiliary_loss(features, labels, criterion)
         self.beyond_image.memory.update(x, labels, momentum=self.momentum(progress))
         if self.consistency_weight and progress.epoch >= self.consistency_epoch:
             losses["consistency"] = self.consistency_weight * self.consistency()

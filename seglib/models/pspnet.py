@@ -15,11 +15,12 @@ Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 
 from torch import Tensor
 
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.layers import Classifier, FCNHead, PyramidPooling
-from seglib.models.segmentor import Criterion, Method, Progress, require_stages
+from seglib.models.segmentor import require_stages
 
 
-class PSPNet(Method):
+class PSPNet(AuxiliaryMethod):
     """``width``: channels of branches and bottleneck; ``auxiliary_weight`` 0 leaves its head out."""
 
     FIDELITY = (
@@ -54,11 +55,3 @@ class PSPNet(Method):
     def forward(self, features: list[Tensor]) -> Tensor:
         """(B, K, h, w) at the size of the last stage."""
         return self.classifier(self.pool(features[-1]))
-
-    def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
-    ) -> dict[str, Tensor]:
-        losses = {"main": criterion(self(features), labels)}
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
-        return losses

@@ -19,11 +19,12 @@ Legend: `B` batch, `C` channels, `K` classes, `h, w` size of the first stage.
 import torch
 from torch import Tensor, nn
 
+from seglib.models.auxiliary import AuxiliaryMethod
 from seglib.models.layers import ConvNormAct, FCNHead, PyramidPooling, resize
-from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
+from seglib.models.segmentor import require_pyramid
 
 
-class UPerNet(Method):
+class UPerNet(AuxiliaryMethod):
     """``width``: channels of the pyramid; ``auxiliary_weight`` 0 leaves its head out."""
 
     FIDELITY = (
@@ -68,11 +69,3 @@ class UPerNet(Method):
             maps[i] = maps[i] + resize(maps[i + 1], maps[i].shape[-2:])
         maps[:-1] = [level(x) for level, x in zip(self.levels, maps[:-1], strict=True)]
         return self.head(torch.cat([resize(x, maps[0].shape[-2:]) for x in maps], dim=1))
-
-    def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
-    ) -> dict[str, Tensor]:
-        losses = {"main": criterion(self(features), labels)}
-        if self.auxiliary_weight:
-            losses["auxiliary"] = self.auxiliary_weight * criterion(self.auxiliary(features[-2]), labels)
-        return losses
