@@ -49,6 +49,7 @@ for ablation_name in ABLATIONS:
         name:
             f"ablation_{ablation_name}"
         input:
+            list_ablation_results(ablation_name),  # as for `all`
             f"<reports>/ablations/{ablation_name}/index.html",
 
 

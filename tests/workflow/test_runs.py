@@ -55,11 +55,14 @@ def test_a_paper_is_planned_whole_or_as_far_as_one_device_gets(fresh, name, only
     assert len(plan.cells) == 2 if only else len(plan.cells) > 90
 
 
-def test_the_page_of_a_failed_first_run_is_not_taken_for_a_finished_one(fresh):
-    page = fresh.folder / "reports" / "index.html"
-    page.parent.mkdir()
+@pytest.mark.parametrize(
+    ("folder", "target", "rule"), [("", [], "report"), ("ablations/isnet", ["ablation_isnet"], "ablation")]
+)
+def test_the_page_of_a_failed_first_run_is_not_taken_for_a_finished_one(fresh, folder, target, rule):
+    page = fresh.folder / "reports" / folder / "index.html"
+    page.parent.mkdir(parents=True)
     page.write_text("what a failed run had")
-    assert {"train", "report"} <= {rule for rule, _ in fresh.planned()}
+    assert {"train", rule} <= {planned for planned, _ in fresh.planned(*target)}
 
 
 def test_a_failed_cell_is_reported_and_stops_no_other(project):

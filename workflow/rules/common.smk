@@ -233,7 +233,17 @@ def digest_model_code(step):
 
 def list_results(wildcards):
     """Every file that the comparison or an ablation's page reads."""
-    plan = find_ablation(wildcards.ablation).plan if "ablation" in wildcards.keys() else PLAN
+    return list_files(find_ablation(wildcards.ablation).plan if "ablation" in wildcards.keys() else PLAN)
+
+
+def list_ablation_results(name):
+    def listed(wildcards):
+        return list_files(find_ablation(name).plan)
+
+    return listed
+
+
+def list_files(plan):
     for cell in plan.cells:
         yield str(paths.train_folder(RESULTS, cell) / "provenance.json")
         yield str(paths.complexity_file(RESULTS, cell))
