@@ -15,6 +15,11 @@ def train_folder(results: Path, cell: Cell) -> Path:
     return cell_folder(results, cell) / "train"
 
 
+def find_trainings(results: Path) -> list[Path]:
+    """Every :func:`train_folder` there is, of whatever configuration."""
+    return sorted(Path(results).glob("cells/*/*/*/*/seed*/train"))
+
+
 def evaluation_folder(results: Path, cell: Cell, evaluation: str) -> Path:
     """``predictions/``, ``counts.npz`` and ``metrics.json`` of one split under one protocol."""
     return cell_folder(results, cell) / evaluation

@@ -55,7 +55,7 @@ def faults(path: Path) -> Iterator[Fault]:
         yield Fault(path, str(error).removeprefix(f"{path}: "))
         return
     with ThreadPoolExecutor(THREADS) as pool:
-        for (file, digest), found in zip(expected.items(), pool.map(_digest, expected), strict=True):
+        for (file, digest), found in zip(expected.items(), pool.map(digest_of, expected), strict=True):
             if found != digest:
                 yield Fault(file, "gone" if found is None else "changed after it was written")
 
@@ -76,7 +76,8 @@ def _checksums(folder: Path, names: Iterable[str]) -> dict[str, str]:
         return dict(zip(names, pool.map(lambda name: sha256_file(folder / name), names), strict=True))
 
 
-def _digest(path: Path) -> str | None:
+def digest_of(path: Path) -> str | None:
+    """SHA-256 of a file, ``None`` for one that is gone."""
     try:
         return sha256_file(path)
     except FileNotFoundError:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seglib import config as configuration
+from seglib import registry
 from seglib.claims import verdicts
 from seglib.claims.claims import Claim
 from seglib.claims.comparable import family
@@ -20,8 +21,6 @@ from seglib.reporting.collect import MACHINERY_CHECKS, Record, collect
 from seglib.reporting.evidence import Evidence
 
 CONFIGS = Path(__file__).parents[2] / "config"
-TRAIN_IMAGES = {"ade20k": 20210, "camvid": 367, "cityscapes": 2975, "coco_stuff_10k": 9000, "lip": 30462}
-"""Of the published training splits."""
 
 
 def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
@@ -83,8 +82,8 @@ def add(judgement: Judgement, planned: Sequence[Measurement], costs: Sequence[Co
 def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
     """GPU hours of the trainings that a verdict needs; ``None`` where source or table lack something."""
     stated, images = claim.conditions, None
-    if stated.epochs and claim.dataset in TRAIN_IMAGES:
-        images = stated.epochs * TRAIN_IMAGES[claim.dataset]
+    if stated.epochs and claim.dataset in registry.DATASETS:
+        images = stated.epochs * registry.resolve(registry.DATASETS[claim.dataset]).SPLITS["train"].size
     elif stated.iterations and stated.batch_size:
         images = stated.iterations * stated.batch_size
     if images is None or claim.backbone is None:

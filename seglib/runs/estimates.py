@@ -170,11 +170,11 @@ def _hours(plan: Plan, jobs: Sequence[Cell], past: Sequence[Past]) -> Iterator[H
 
 def _past_trainings(results: Path) -> Iterator[Past]:
     """Of any configuration that shares the folder; a record that cannot be read tells nothing."""
-    for file in sorted(results.glob("cells/*/*/*/*/seed*/train/provenance.json")):
+    for train in paths.find_trainings(results):
         try:
-            record = json.loads(file.read_text("utf-8"))
-            cell = Cell.from_json(file.with_name("cell.json").read_text("utf-8"))
-            model_bytes = file.with_name("model.safetensors").stat().st_size
+            record = json.loads((train / "provenance.json").read_text("utf-8"))
+            cell = Cell.from_json((train / "cell.json").read_text("utf-8"))
+            model_bytes = (train / "model.safetensors").stat().st_size
         except (OSError, ValueError):
             continue
         hardware = f"GPU {record['gpu']}" if record["device"] == "cuda" else record["cpu"]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seglib import seals
+from seglib import paths, seals
 from seglib.files import atomic_folder, atomic_path, naming_full_disk
 from seglib.runs.reasons import changes
 
@@ -73,7 +73,7 @@ def _merge(source: Path, out: Path, outcome: Outcome) -> None:
 
 def _cells(source: Path) -> Iterator[Path]:
     """Folders of finished trainings."""
-    for train in sorted(source.glob("cells/*/*/*/*/seed*/train")):
+    for train in paths.find_trainings(source):
         if (train / "model.safetensors").is_file():
             yield train.parent
 

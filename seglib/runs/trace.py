@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from seglib import provenance, scoring, seals
-from seglib.files import sha256_file
 from seglib.label_png import read_label_png
 from seglib.metrics.counts import Counts
 from seglib.prepare import data_digest
+from seglib.reporting.collect import read_json
 
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 TOLERANCE = 1e-12
@@ -72,7 +72,7 @@ def trace_test(test: Path, *, data: Path, row: dict[str, str] | None = None) -> 
     yield _equal(
         "the predictions are of this model (SHA-256)",
         prediction["model_sha256"],
-        _sha256(test.parent / "train" / "model.safetensors"),
+        seals.digest_of(test.parent / "train" / "model.safetensors"),
     )
     yield from _sealed(test.parent / "train" / "train.sha256")
     cell = _read(test.parent / "train" / "cell.json")
@@ -217,7 +217,7 @@ def _data(folder: Path, prediction: dict, training: dict, test: Path) -> Iterato
 
 def _pair_fault(folder: Path, pair: dict[str, Any]) -> str | None:
     image, label = folder / pair["image"], folder / pair["label"]
-    if _sha256(image) != pair["image_sha256"]:
+    if seals.digest_of(image) != pair["image_sha256"]:
         return str(image)
     try:
         pixels = read_label_png(label)
@@ -262,17 +262,8 @@ def _equal(what: str, recorded: Any, found: Any) -> Check:
     return Check("ok" if recorded == found else "wrong", what)
 
 
-def _sha256(path: Path) -> str | None:
-    try:
-        return sha256_file(path)
-    except FileNotFoundError:
-        return None
-
-
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: not there, so the number cannot be walked further back") from None
-    except ValueError:
-        raise ValueError(f"{path}: not valid JSON; delete it and run the workflow again") from None
+    found = read_json(path)
+    if found is None:
+        raise ValueError(f"{path}: not there, so the number cannot be walked further back")
+    return found
