@@ -39,6 +39,7 @@ def test_a_training_over_several_devices_is_one_torchrun_on_those_there_are(proj
     project.configure_block(0, gpus=4)
     output = project.snakemake("-n", "--forcerun", "train", CUDA_VISIBLE_DEVICES=present).output
     torchrun = f"-m torch.distributed.run --standalone --nproc-per-node {processes}"
+    torchrun += " --signals-to-handle SIGTERM,SIGINT,SIGUSR1"
     assert f"python -m seglib.gpus {processes} python {torchrun} -m seglib train --cell" in output
 
 

@@ -179,7 +179,10 @@ class Launcher:
 
     def __str__(self):
         wrapper = f"python -m seglib.gpus {self.gpus} " if self.gpus else ""
-        torchrun = f"python -m torch.distributed.run --standalone --nproc-per-node {self.gpus}"
+        torchrun = (
+            f"python -m torch.distributed.run --standalone --nproc-per-node {self.gpus}"
+            " --signals-to-handle SIGTERM,SIGINT,SIGUSR1"  # the last would kill it, and it kills the training
+        )
         return wrapper + (torchrun if self.gpus > 1 else "python")
 
 
