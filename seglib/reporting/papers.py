@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from seglib import registry, signatures
+from seglib.claims.claims import Claim
 from seglib.claims.papers import Paper
 from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement
@@ -57,7 +58,7 @@ def overview(found: Evidence, records: Sequence[Record]) -> Table:
     rows = []
     for paper in _order(found):
         card, judgements = found.papers.get(paper, Paper(title=paper)), _of(paper, found)
-        methods = methods_of(paper, card)
+        methods = methods_of(paper, card, judgements)
         cells = sum(record.cell.method in methods and record.status == "done" for record in records)
         counts = [f"{n} {verdict}" for verdict, n, _ in claim_tables.tally(judgements) if n]
         rows.append(
@@ -89,9 +90,11 @@ def fidelity(method: str) -> dict[str, Any]:
     return {"name": method, "tally": tally, "fidelity": parts}
 
 
-def methods_of(paper: str, card: Paper) -> list[str]:
-    """seglib's methods that are this paper's."""
+def methods_of(paper: str, card: Paper, judgements: Sequence[Judgement]) -> list[str]:
+    """seglib's methods that are this paper's; of a collection of others' numbers, those that it reports."""
     own = {method for method, _ in card.relative}
+    if card.year is None:
+        own |= {_reported(judgement).method for judgement in judgements}
     return [m for m in registry.METHODS if m == paper or m.startswith(f"{paper}_") or m in own]
 
 
@@ -104,7 +107,7 @@ def _section(
     if judgements:
         table = tables.without(shown[f"claims.{paper}"], claim_tables.DETAILS)
         table, said = tables.without_constants(table, CONDITIONS)
-    methods = methods_of(paper, card)
+    methods = methods_of(paper, card, judgements)
     variants = [r.cell for r in records if r.cell.variant and r.cell.method in methods]
     return {
         "ablated": list(dict.fromkeys(map(method_label, variants))),
@@ -133,8 +136,12 @@ def _order(found: Evidence) -> list[str]:
 
 
 def _paper_of(judgement: Judgement) -> str:
+    return _reported(judgement).paper
+
+
+def _reported(judgement: Judgement) -> Claim:
     claim = judgement.claim
-    return claim.of.paper if isinstance(claim, RelativeClaim) else claim.paper
+    return claim.of if isinstance(claim, RelativeClaim) else claim
 
 
 def _title(paper: str, found: Evidence) -> str:

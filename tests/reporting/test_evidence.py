@@ -12,7 +12,7 @@ from seglib import paths
 from seglib.claims import compare
 from seglib.cost.paper_scale import Cost
 from seglib.datasets.camvid import CamVid
-from seglib.reporting import evidence, outlook, page
+from seglib.reporting import evidence, outlook, page, papers
 from seglib.reporting.collect import collect, read_manifest
 from tests.reporting.fabricated import Fabricated, make_config
 from tests.reporting.test_page import check_links
@@ -206,6 +206,16 @@ def test_gpu_hours_of_a_claim_by_hand(made):
     hours = 3 * 600 * images * 10e9 * 6 / 20e12 / 3600
     assert outlook.estimate(judgement.claim, [cost]) == pytest.approx(hours)
     assert outlook.estimate(judgement.claim, []) is None
+
+
+def test_each_paper_is_shown_with_its_methods_and_a_collection_with_those_it_reports(made):
+    records = collect(made.plan, made.results)
+    overview = papers.overview(outlook.judge(made.plan, records, {"camvid": None}), records)
+    methods = {row[0].text: row[1].text.split(", ") for row in overview.rows}
+    assert methods["My paper"] == ["isnet"]
+    collection = next(names for title, names in methods.items() if title.startswith("Baselines"))
+    assert {"fcn", "pspnet", "upernet"} < set(collection)
+    assert "danet" not in collection
 
 
 def test_embedded_data_answer_no_claim(finished):
