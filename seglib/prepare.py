@@ -63,7 +63,7 @@ def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
         else:
             unlabelled[item.split].append(entry)
     os.sync()
-    _write_if_new(out / "classes.txt", "".join(f"{name}\n" for name in description.CLASSES).encode())
+    _write_if_new(out / "classes.txt", class_file(description))
     manifest = {
         "schema": 2,
         "dataset": dataset,
@@ -126,6 +126,14 @@ def class_table(description: DataSet) -> dict[str, Any]:
         "flip_pairs": [list(pair) for pair in description.FLIP_PAIRS],
         "ignore_index": IGNORE_INDEX,
     }
+
+
+def class_file(description: DataSet) -> bytes:
+    """``classes.txt``: a class a line, its category after a tab, as ``seglib score`` reads it."""
+    columns = (
+        (description.CLASSES, description.CATEGORIES) if description.CATEGORIES else (description.CLASSES,)
+    )
+    return "".join("\t".join(row) + "\n" for row in zip(*columns, strict=True)).encode()
 
 
 def _label_path(item: Item) -> str:

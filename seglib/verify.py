@@ -21,7 +21,7 @@ from seglib import registry
 from seglib.datasets.base import DataSet, read_checksums
 from seglib.engine.loading import read_manifest_file
 from seglib.files import sha256_file
-from seglib.prepare import class_table, data_digest
+from seglib.prepare import class_file, class_table, data_digest
 from seglib.progress import track
 
 SHOWN = 20
@@ -160,8 +160,8 @@ def _tables(description: DataSet, manifest: dict[str, Any], data: Path) -> Itera
     names = data / "classes.txt"
     if not names.is_file():
         yield Finding("missing", str(names))
-    elif names.read_bytes() != "".join(f"{entry['name']}\n" for entry in manifest["classes"]).encode():
-        yield Finding("changed", str(names), "not the classes in manifest.json")
+    elif names.read_bytes() != class_file(description):
+        yield Finding("changed", str(names), "not the classes of this version")
 
 
 def _extra(

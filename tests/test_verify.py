@@ -88,7 +88,7 @@ def flip_last_byte(path):
             lambda data: flip_last_byte(data / "raw/labels/val/ulm/u0_ids.png"),
             "changed: raw/labels/val/ulm/u0_ids.png: not the content in raw/files.sha256",
         ),
-        (lambda data: flip_last_byte(data / "classes.txt"), "changed: classes.txt: not the classes in "),
+        (lambda data: flip_last_byte(data / "classes.txt"), "changed: classes.txt: not the classes of "),
         (
             lambda data: shutil.copy(data / LABEL, data / "labels/train/new.png"),
             "extra: labels/train/new.png",

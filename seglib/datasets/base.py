@@ -71,6 +71,8 @@ class DataSet:
     TITLE: str
     CLASSES: tuple[str, ...]
     """In the order of the train ids."""
+    CATEGORIES: tuple[str, ...] = ()
+    """The category of each class, where its authors also report the IoU of categories."""
     PALETTE: tuple[tuple[int, int, int], ...]
     """RGB per class."""
     FLIP_PAIRS: tuple[tuple[int, int], ...] = ()

@@ -22,6 +22,15 @@ class Cityscapes(DataSet):
         "road; sidewalk; building; wall; fence; pole; traffic light; traffic sign; vegetation; terrain; sky; "
         "person; rider; car; truck; bus; train; motorcycle; bicycle"
     )
+    CATEGORIES = (
+        *("flat",) * 2,
+        *("construction",) * 3,
+        *("object",) * 3,
+        *("nature",) * 2,
+        "sky",
+        *("human",) * 2,
+        *("vehicle",) * 6,
+    )
     PALETTE = hex_colors(
         "804080 f423e8 464646 66669c be9999 999999 faaa1e dcdc00 6b8e23 98fb98 4682b4 "
         "dc143c ff0000 00008e 000046 003c64 005064 0000e6 770b20"

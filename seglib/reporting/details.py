@@ -81,8 +81,12 @@ def _test(
 
 def metrics(test: Test) -> list[tuple[str, str]]:
     values = test.metrics
+    by_category = (
+        [("IoU of categories, mean", _percent(values["category_miou"]))] if "category_miou" in values else []
+    )
     return [
         ("mIoU", _percent(values["miou"])),
+        *by_category,
         ("Boundary IoU, mean", _percent(values["boundary_iou"])),
         ("Pixel accuracy", _percent(values["pixel_accuracy"])),
         ("Mean class accuracy", _percent(values["mean_accuracy"])),

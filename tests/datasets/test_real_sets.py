@@ -88,15 +88,21 @@ def test_from_the_archives_to_a_row_of_the_report(name, tmp_path, monkeypatch, c
     inference.run(**predicting, split=split, out=test / "predictions")
     scoring.run(
         **{"predictions": test / "predictions", "labels": data / "labels" / split},
-        **{"num_classes": len(cls.CLASSES), "ignore_index": 255, "boundary_ratio": 0.02, "class_names": None},
+        **{"num_classes": len(cls.CLASSES), "ignore_index": 255, "boundary_ratio": 0.02},
+        class_names=data / "classes.txt",
         **{"out": test / "metrics.json", "against": None, "csv": False, "latex": False, "workers": 1},
     )
+    metrics = json.loads((test / "metrics.json").read_text())
+    assert metrics["class_names"] == list(cls.CLASSES)
+    assert len(metrics.get("category_iou", {})) == (7 if name == "cityscapes" else 0)
     compare.run(config=values, out=tmp_path / "results")
     (row,) = csv.DictReader((tmp_path / "results" / "summary.csv").open())
     assert (row["dataset"], row["split"], row["status"], row["train_images"]) == (name, split, "done", "2")
     assert 0 <= float(row["miou"]) <= 1
     page.run(config=values, results=tmp_path / "results", out=tmp_path / "reports", partial=True)
     assert name in (tmp_path / "reports" / "index.html").read_text()
+    (cell_page,) = (tmp_path / "reports" / "cells").glob("*.html")
+    assert ("IoU of categories" in cell_page.read_text()) == (name == "cityscapes")
 
     assert set(manifest["unlabelled"]) == ({"test"} if name in UNLABELLED else set())
     if name in UNLABELLED:
