@@ -139,6 +139,7 @@ def test_only_steps_that_use_a_gpu_run_on_gpu_nodes(run):
         ("group_models_complexity", "node-cpu", False),
         ("rule_train", "node-gpu", True),
         ("rule_predict", "node-gpu", True),
+        ("rule_speed", "node-gpu", True),
         ("rule_score", "node-cpu", False),
         ("group_report_compare_report", "node-cpu", False),
     }
