@@ -1,13 +1,15 @@
 """Files that are either complete under their final name or absent."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +71,35 @@ def naming_full_disk(path: str | os.PathLike) -> Iterator[None]:
             raise
         advice = f"{error.strerror}; free some and run again (what is finished stays)"
         raise OSError(error.errno, advice, str(path)) from None
+
+
+@contextmanager
+def only_one(folder: str | os.PathLike, *, what: str) -> Iterator[None]:
+    """Hold the lock of ``folder``; ``ValueError`` while another process holds it.
+
+    Also between the machines that share a disk. The lock ends with its process, however that ends. The folder
+    is made, and removed if it is left empty. ``what`` the holder does there is for the message.
+    """
+    path = Path(folder, ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read() or "another process"
+            raise ValueError(
+                f"{what} is under way already: {holder} holds {path}; wait for it, or end it"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {platform.node()}")
+        lock.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.parent.rmdir()
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

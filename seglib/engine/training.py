@@ -15,7 +15,7 @@ import shutil
 import signal
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,7 @@ from seglib.engine.optimisers import learning_rate
 from seglib.engine.randomness import training_seed
 from seglib.engine.stepping import NotFiniteError, Stepper
 from seglib.engine.training_set import Batch, TrainSet
-from seglib.files import atomic_path, write_json
+from seglib.files import atomic_path, only_one, write_json
 from seglib.models.segmentor import Progress
 from seglib.seals import seal
 
@@ -90,7 +90,7 @@ def run(
 
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
-    with distributed.processes(device):
+    with distributed.processes(device), _alone(cell, checkpoints):
         rank, processes = distributed.rank(), distributed.world_size()
         images_seen(cell.recipe, processes=processes)
         stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
@@ -119,6 +119,13 @@ def run(
             _remove_checkpoints(checkpoints)
 
 
+def _alone(cell: Cell, checkpoints: Path) -> AbstractContextManager[None]:
+    """Two trainings would overwrite each other's checkpoints, as when Snakemake died and its job lives on."""
+    if distributed.rank() > 0:
+        return nullcontext()
+    return only_one(checkpoints, what=f"training {cell.id}")
+
+
 def _refuse_known_failure(path: Path, key: str) -> None:
     try:
         failure = json.loads(path.read_text(encoding="utf-8"))
@@ -136,8 +143,6 @@ def _remove_checkpoints(folder: Path) -> None:
     for path in folder.iterdir():
         if re.fullmatch(f"[0-9a-f]{{{KEY_DIGITS}}}", path.name):
             shutil.rmtree(path)
-    with suppress(OSError):
-        folder.rmdir()
 
 
 @dataclass

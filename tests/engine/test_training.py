@@ -196,6 +196,22 @@ def test_a_terminated_command_says_how_to_go_on(miniature, tmp_path):
     assert not (tmp_path / "train").exists()
 
 
+def test_a_second_training_of_the_same_cell_is_refused_while_the_first_lives(miniature, tmp_path):
+    cell = make_cell(iterations=200)
+    first = subprocess.Popen(command(cell, miniature, tmp_path), stderr=subprocess.DEVNULL)
+    while newest(tmp_path) < 2:
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # so that it lives on for as long as it takes
+    second = subprocess.run(command(cell, miniature, tmp_path), stderr=subprocess.PIPE, text=True)
+    first.kill()
+    first.wait()
+    assert second.returncode != 0
+    assert f"training {cell.id} is under way already: process {first.pid} on " in second.stderr
+    train(cell, miniature, tmp_path)
+    assert json.loads((tmp_path / "train" / "provenance.json").read_text())["resumed"] == 1
+
+
 class Killed(BaseException):
     pass
 
