@@ -56,17 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("dataset", choices=sorted(registry.DATASETS))
     step.add_argument("--raw", type=Path, required=True, metavar="DIR", help="what download made")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="e.g. data/camvid")
-    step.add_argument(
-        "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
-    )
+    _workers(step, "threads")
 
     step = _step(steps, "verify", "check every file of a prepared data set against what was recorded")
     step.add_argument("dataset", choices=sorted(registry.DATASETS))
     step.add_argument("--data", type=Path, metavar="DIR", help="default: data/DATASET")
     step.add_argument("--raw", type=Path, metavar="DIR", help="what download made (default: raw in --data)")
-    step.add_argument(
-        "--workers", type=int, default=os.cpu_count(), metavar="N", help="threads (default: %(default)s)"
-    )
+    _workers(step, "threads")
 
     step = _step(steps, "inspect", "statistics, class frequencies and a contact sheet of a prepared data set")
     step.add_argument("dataset", choices=sorted(registry.DATASETS))
@@ -137,9 +133,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     step.add_argument("--csv", action="store_true", help="also write the per-class table as CSV")
     step.add_argument("--latex", action="store_true", help="also write it as LaTeX")
-    step.add_argument(
-        "--workers", type=int, default=os.cpu_count(), metavar="N", help="processes (default: %(default)s)"
-    )
+    _workers(step, "processes")
 
     step = _step(steps, "complexity", "parameters and multiply-adds of a model, from two counters")
     _model(step)
@@ -233,6 +227,18 @@ def _target(step: str, options: dict[str, Any]) -> str:
 
 def _step(steps: Any, name: str, what: str) -> argparse.ArgumentParser:
     return steps.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+
+
+def _workers(step: argparse.ArgumentParser, what: str) -> None:
+    """A cluster's job has fewer CPUs than its node, and each worker holds an image or two in memory."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    step.add_argument(
+        "--workers",
+        type=lambda text: min(int(text), cpus),
+        default=cpus,
+        metavar="N",
+        help=f"{what}; at most, and by default, one for each CPU at hand ({cpus})",
+    )
 
 
 def _device(step: argparse.ArgumentParser) -> None:
