@@ -79,6 +79,8 @@ class Config:
     checkpoint_interval_s: float = 60.0
     cache: Literal["uint8"] | None = None
     boundary_ratio: float = 0.02
+    pictures: bool = True
+    """Show images of the data sets in the report; licences may forbid to publish them."""
     limit: int | None = None
     """At most so many images of each split: to try a recipe."""
     claims: tuple[str, ...] = ()
@@ -343,18 +345,23 @@ def _identify_weights(cell: Cell, run_wide: str | None) -> tuple[Cell, str | Non
     """The cell with its initial weights named by content, and the file that holds them.
 
     A file may move without retraining anything; a file that changed under its name may not stay unnoticed.
-    ``run_wide`` stands in where the backbone names no weights of its own.
+    ``run_wide`` stands in where the backbone names no weights of its own, and where it names a file that is
+    not here by name and SHA-256: results that rest on it are reported without it, only a training needs it.
     """
-    weights = cell.backbone.weights or run_wide
+    weights, known = cell.backbone.weights or run_wide, cell.backbone.weights_sha256
     if weights is None or weights == "imagenet":
-        return _with_weights(cell, weights, cell.backbone.weights_sha256), None
+        return _with_weights(cell, weights, known), None
     where = f"initial weights of backbone {cell.backbone_name}"
+    if known and not Path(weights).is_file():
+        if run_wide is None or not Path(run_wide).is_file():
+            return _with_weights(cell, Path(weights).name, known), weights
+        weights = run_wide
     if not Path(weights).is_file():
         raise ValueError(f"{where}: no file {weights}; give a path, or 'imagenet' for timm's hub")
     digest = _file_digest(weights)
-    if cell.backbone.weights_sha256 not in (None, digest):
-        raise ValueError(f"{where}: {weights} has sha256 {digest}, not {cell.backbone.weights_sha256}")
-    return _with_weights(cell, Path(weights).name, digest), weights
+    if known not in (None, digest):
+        raise ValueError(f"{where}: {weights} has sha256 {digest}, not {known}")
+    return _with_weights(cell, Path(cell.backbone.weights or weights).name, digest), weights
 
 
 def _with_weights(cell: Cell, weights: str | None, digest: str | None) -> Cell:

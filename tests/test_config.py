@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import subprocess
@@ -220,6 +221,23 @@ def test_initial_weights_are_named_by_content(values, tmp_path):
     config._file_digest.cache_clear()
     path.write_bytes(b"others")
     assert config.load(values | {"weights": str(path)}).cells[0].to_json() != cells[0]
+
+
+def test_weights_named_by_content_may_be_absent_or_elsewhere(values, tmp_path):
+    path = tmp_path / "b" / "moved.safetensors"
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    put(values, "backbones.resnet10t.weights", "first.safetensors")
+    put(values, "backbones.resnet10t.weights_sha256", hashlib.sha256(b"weights").hexdigest())
+    absent, elsewhere = config.load(values), config.load(values | {"weights": str(path)})
+    assert absent.cells == elsewhere.cells
+    assert absent.cells[0].backbone.weights == "first.safetensors"
+    assert absent.weights_file(absent.cells[0]) == "first.safetensors"
+    assert elsewhere.weights_file(elsewhere.cells[0]) == str(path)
+    other = path.with_name("other.safetensors")
+    other.write_bytes(b"others")
+    with pytest.raises(ValueError, match=r"other\.safetensors has sha256"):
+        config.load(values | {"weights": str(other)})
 
 
 def test_missing_or_wrong_weights_stop_the_plan(values, tmp_path):

@@ -12,7 +12,9 @@ from seglib.reporting.tables import Column, Table
 CONTACT_SHEET_IMAGES = 12
 
 
-def context(manifest: dict[str, Any], data: Path, used: Collection[str], pictures: Path) -> dict[str, Any]:
+def context(
+    manifest: dict[str, Any], data: Path, used: Collection[str], pictures: Path | None
+) -> dict[str, Any]:
     """What the template ``dataset.html`` shows; writes the contact sheet into the folder ``pictures``.
 
     ``data``: folder of the prepared data set; ``used``: the splits that this report trains or tests on.
@@ -20,7 +22,7 @@ def context(manifest: dict[str, Any], data: Path, used: Collection[str], picture
     splits, classes = statistics(manifest)
     column = Column(name="used", title="Used here", fixed=True)
     rows = [(*row, tables.text("yes" if row[0].text in used else "no")) for row in splits.rows]
-    sheet, trouble = _sheet(manifest, data, pictures)
+    sheet, trouble = _sheet(manifest, data, pictures) if pictures else ([], "")
     return {
         "dataset": manifest["dataset"],
         "digest": manifest["data_digest"],

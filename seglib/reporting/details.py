@@ -19,7 +19,7 @@ def context(
     records: Sequence[Record],
     plan: Plan,
     manifest: dict[str, Any] | None,
-    pictures: Path,
+    pictures: Path | None,
 ) -> dict[str, Any]:
     """What the template ``cell.html`` shows; writes the cell's pictures into the folder ``pictures``."""
     cell = record.cell
@@ -42,7 +42,7 @@ def context(
 
 
 def _test(
-    record: Record, test: Test, manifest: dict[str, Any] | None, data: Path, pictures: Path
+    record: Record, test: Test, manifest: dict[str, Any] | None, data: Path, pictures: Path | None
 ) -> dict[str, Any]:
     name, split, names = test.evaluation.name, test.evaluation.split, test.metrics["class_names"]
     css = [colour for _, colour in overlays.legend(manifest)] if manifest else None

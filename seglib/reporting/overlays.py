@@ -50,13 +50,15 @@ def choose(iou: np.ndarray, boundary_iou: np.ndarray) -> tuple[Choice, ...]:
 
 
 def examples(
-    counts: Counts, manifest: dict[str, Any] | None, data: Path, test: Test, out: Path, stem: str
+    counts: Counts, manifest: dict[str, Any] | None, data: Path, test: Test, out: Path | None, stem: str
 ) -> tuple[list[dict[str, Any]], str]:
     """The chosen images of a test with their pictures, written into ``out``; or none, and why not.
 
     Prediction and wrong pixels are named by ``stem``; input and label are shared by all cells that
-    show the image.
+    show the image. ``out``: ``None`` where the configuration wants none.
     """
+    if out is None:
+        return [], "No pictures: the configuration leaves them out (pictures: false)."
     if manifest is None:
         return [], f"No pictures: {data} is not prepared here."
     split = test.evaluation.split

@@ -73,8 +73,7 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
     render = _renderer(title=plan.config.title, version=__version__)
 
     with _replaced(out / "cells") as folder:
-        pictures = folder / "pictures"
-        pictures.mkdir()
+        pictures = _pictures(plan, folder)
         with ThreadPoolExecutor(WORKERS) as pool:  # decoding and encoding of pictures run beside Python
             contexts = pool.map(
                 lambda record: details.context(
@@ -87,8 +86,7 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
                 (folder / summaries.page_name(record.cell)).write_text(page, encoding="utf-8")
 
     with _replaced(out / "datasets") as folder:
-        pictures = folder / "pictures"
-        pictures.mkdir()
+        pictures = _pictures(plan, folder)
         for name, manifest in manifests.items():
             if manifest is not None:
                 used = {"train", *(block.evaluation.split for block in blocks if block.dataset == name)}
@@ -273,6 +271,14 @@ def _replaced(folder: Path) -> Iterator[Path]:
     with files.atomic_folder(folder) as temporary:
         (temporary / MARKER).touch()
         yield temporary
+
+
+def _pictures(plan: Plan, folder: Path) -> Path | None:
+    """Where the images of the data sets go, if they are wanted."""
+    if not plan.config.pictures:
+        return None
+    (folder / "pictures").mkdir()
+    return folder / "pictures"
 
 
 def _write(path: Path, content: str | bytes) -> None:

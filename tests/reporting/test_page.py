@@ -247,6 +247,16 @@ def test_missing_inputs_are_told_and_cost_only_their_part(fabricate):
     check_links(made.out)
 
 
+def test_a_page_to_publish_shows_no_image_of_the_data_set(fabricate):
+    made = fabricate(pictures=False)
+    made.run_all()
+    build(made)
+    assert [path.name for path in made.out.rglob("*") if path.suffix in (".jpg", ".jpeg")] == []
+    text = "".join(Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0])).text)
+    assert "No pictures: the configuration leaves them out" in text
+    check_links(made.out)
+
+
 def test_uneven_conditions_are_warned_of(fabricate):
     made = fabricate()
     made.run_all()
