@@ -204,6 +204,11 @@ def _parser() -> argparse.ArgumentParser:
 
     step = _step(steps, "verify-results", "find every file that changed after it was written")
     step.add_argument("folder", type=Path, metavar="DIR", help="a results folder or a part of one")
+    step.add_argument(
+        "--ignore-missing",
+        action="store_true",
+        help="files that are gone are no fault, as in published results",
+    )
 
     step = _step(steps, "merge", "join the results of two machines; nothing is overwritten")
     step.add_argument("sources", type=Path, nargs="+", metavar="DIR", help="results folders")

@@ -18,6 +18,7 @@ from seglib.files import atomic_path, format_checksums, read_checksums, sha256_f
 
 THREADS = 4
 """Hashing runs outside Python's lock."""
+GONE = "gone"
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Fault:
 
     path: Path
     what: str
-    """``changed``, ``gone``, or why the seal itself cannot be read."""
+    """That it changed, :data:`GONE`, or why the seal itself cannot be read."""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.what}"
@@ -57,7 +58,7 @@ def faults(path: Path) -> Iterator[Fault]:
     with ThreadPoolExecutor(THREADS) as pool:
         for (file, digest), found in zip(expected.items(), pool.map(digest_of, expected), strict=True):
             if found != digest:
-                yield Fault(file, "gone" if found is None else "changed after it was written")
+                yield Fault(file, GONE if found is None else "changed after it was written")
 
 
 def files_digest(folder: Path, names: Iterable[str]) -> str:

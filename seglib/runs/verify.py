@@ -14,14 +14,20 @@ TEMPORARY = {"checkpoints", "locks"}
 """Folders of a step that is running or was stopped."""
 
 
-def run(*, folder: Path) -> None:
-    """Print what is wrong; ``ValueError`` (exit code 2) when anything is or when nothing can be checked."""
+def run(*, folder: Path, ignore_missing: bool = False) -> None:
+    """Print what is wrong; ``ValueError`` (exit code 2) when anything is or when nothing can be checked.
+
+    ``ignore_missing``: files that are gone are counted and no fault, as where results were published without
+    models and predictions.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
     found = sorted(folder.rglob("*.sha256"))
     if not found:
         raise ValueError(f"{folder}: holds no seal (*.sha256), so nothing in it can be checked")
     wrong = [fault for path in track(found, total=len(found), what="verify") for fault in seals.faults(path)]
+    gone = [fault for fault in wrong if ignore_missing and fault.what == seals.GONE]
+    wrong = [fault for fault in wrong if fault not in gone]
     for fault in wrong:
         print(fault)
     unsealed = sorted(unsealed_files(folder))
@@ -35,8 +41,9 @@ def run(*, folder: Path) -> None:
             f"{len(wrong)} files are not what their step wrote, first {wrong[0]}; "
             "restore them, or delete them and run the workflow again"
         )
-    count = sum(len(seals.sealed_files(path)) for path in found)
-    print(f"{count} files are as their steps wrote them ({len(found)} seals)")
+    count = sum(len(seals.sealed_files(path)) for path in found) - len(gone)
+    missing = f"; {len(gone)} more are not here" if gone else ""
+    print(f"{count} files are as their steps wrote them ({len(found)} seals){missing}")
 
 
 def unsealed_files(folder: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -160,6 +161,24 @@ class TestVerify:
         assert out.count(": changed after it was written") == 4 + 1  # the last line repeats the first
         assert "0007.png: gone" in out
         assert f"1 files have no seal, so that nothing is known of them:\n    {TEST}/notes.txt" in out
+
+
+def test_results_without_models_and_predictions_can_be_verified_and_traced(seglib):
+    """As results are published: what is small stays, and still speaks for what is not there."""
+    for file in [*Path("results").rglob("*.safetensors"), *Path("results").rglob("predictions/*.png")]:
+        file.unlink()
+    code, out = seglib("verify-results", "results")
+    assert code == 2
+    assert "model.safetensors: gone" in out
+    code, out = seglib("verify-results", "results", "--ignore-missing")
+    assert code == 0
+    assert re.search(r"\d+ files are as their steps wrote them \(\d+ seals\); \d+ more are not here", out)
+    code, out = seglib("trace", TEST / "metrics.json")
+    assert code == 0, out
+    assert "ok     the predictions are of this model" in out
+    edit_json(TEST / "prediction.json", model_sha256="0" * 64)
+    assert seglib("verify-results", "results", "--ignore-missing")[0] == 2
+    assert "WRONG  the predictions are of this model" in seglib("trace", TEST / "metrics.json")[1]
 
 
 class TestStatus:
