@@ -163,7 +163,7 @@ def ablations(block: Block, pairs: Sequence[Pair], link: Callable[[Group], str])
         return None
     points = {}
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.3 * len(pairs)))
+        figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.35 * len(pairs)))
         axes = figure.subplots()
         axes.axvline(0, color=FAINT, linewidth=0.8)
         for row, pair in enumerate(pairs):
@@ -180,12 +180,24 @@ def ablations(block: Block, pairs: Sequence[Pair], link: Callable[[Group], str])
             axes.plot(100 * seeds.mean, row, "o", color=COLOURS[0], markersize=5, gid=id)
             title = f"{block.label(pair.variant)}: {100 * seeds.mean:+.2f} points"
             points[id] = Point(title, link(pair.variant))
-        axes.set_yticks(range(len(pairs)), [_short(block.label(pair.variant)) for pair in pairs])
+        axes.set_yticks(range(len(pairs)), _variant_labels(block, pairs))
         axes.set_ylim(len(pairs) - 0.5, -0.5)
         axes.grid(False, axis="y")
-        axes.set_xlabel("mIoU, variant minus parent, points")
-        caption = f"Ablations, {block.title}: thin line 95 % over images, thick line 95 % over seeds"
+        axes.set_xlabel("Δ mIoU, points")  # short: long names leave the axis little room
+        lines = "thin line 95 % over images, thick line 95 % over seeds"
+        caption = f"Ablations, {block.title}: variant minus parent; {lines}"
         return render(figure, f"ablations.{block.name}", caption, points)
+
+
+def _variant_labels(block: Block, pairs: Sequence[Pair]) -> list[str]:
+    """With the method, unless it is the same for all, in a line of its own."""
+    methods = [pair.variant.cell.method for pair in pairs]
+    labels = [
+        _short(block.label(p.variant).removeprefix(f"{m} · ")) for p, m in zip(pairs, methods, strict=True)
+    ]
+    if len(set(methods)) == 1:
+        return labels
+    return [f"{_short(method)}\n{label}" for method, label in zip(methods, labels, strict=True)]
 
 
 def _scatter(
