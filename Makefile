@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: report test test-cluster lint lock clean
+.PHONY: report test test-cluster published lint lock clean
 
 report: .venv/installed
 	snakemake --cores all
@@ -14,6 +14,15 @@ test: .venv/installed
 # On a real Slurm that it starts and stops; needs root and Debian's slurm-wlm and munge.
 test-cluster: .venv/installed
 	python -m pytest -m cluster tests/cluster
+
+# Tables, figures and page of each published benchmark again, from its committed counts.
+published: .venv/installed
+	for config in config/published/*.yaml; do \
+	  name=$$(basename $$config .yaml); \
+	  python -m seglib compare --config $$config --out results/published/$$name && \
+	  python -m seglib report --config $$config --results results/published/$$name --out reports/published/$$name \
+	    || exit 1; \
+	done
 
 lint: .venv/installed
 	ruff check . && ruff format --check .

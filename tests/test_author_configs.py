@@ -22,7 +22,7 @@ GPUS = 8
 
 @pytest.fixture(scope="module")
 def plans():
-    files = [*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "ablations").glob("*.yaml")]
+    files = [path for path in (ROOT / "config").rglob("*.yaml") if path.parent.name != "recipes"]
     return {path.stem if path.parent.name == "config" else path: load(path) for path in sorted(files)}
 
 

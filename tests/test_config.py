@@ -13,7 +13,7 @@ from seglib.cell import Backbone, Cell, Loss, Protocol, Recipe, canonical_json
 from seglib.config import Block, Config, DataSource, Variant
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted({*(ROOT / "config").glob("*.yaml"), *(ROOT / "config" / "ablations").glob("*.yaml")})
+CONFIGS = sorted(path for path in (ROOT / "config").rglob("*.yaml") if path.parent.name != "recipes")
 
 
 @pytest.fixture
