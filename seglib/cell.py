@@ -99,6 +99,11 @@ class Recipe:
     threads: int = 2
     """CPU threads of the training arithmetic: part of the recipe, since bits depend on it."""
 
+    def images(self, train_images: int) -> int:
+        """Images that a training sees on a split of ``train_images``: those of whole batches."""
+        batches = max(1, train_images // self.batch_size)
+        return (self.iterations or self.epochs * batches) * self.batch_size
+
     def __post_init__(self):
         if (self.iterations is None) == (self.epochs is None):
             raise ValueError("give either iterations or epochs")

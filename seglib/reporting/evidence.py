@@ -181,6 +181,4 @@ def _command(plan: Plan, waiting: Sequence[Record], test: str) -> str | None:
 
 
 def _hours_of(record: Record, train_images: int) -> float:
-    recipe = record.cell.recipe
-    images = train_images * recipe.epochs if recipe.epochs else recipe.iterations * recipe.batch_size
-    return gpu_hours(images, record.cost["gmacs_conv_matmul"])
+    return gpu_hours(record.cell.recipe.images(train_images), record.cost["gmacs_conv_matmul"])

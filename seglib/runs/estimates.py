@@ -35,6 +35,7 @@ class Past:
     speed_key: str
     model_key: str
     images_per_s: float
+    """Of each device: hours are device hours, over however many a training is spread."""
     gmacs: float | None
     """Of one image, convolutions and matrix products; ``None`` where its cost was not counted."""
     model_bytes: int
@@ -142,7 +143,7 @@ def _hours(plan: Plan, jobs: Sequence[Cell], past: Sequence[Past]) -> Iterator[H
     by_hardware: dict[str, list[Past]] = defaultdict(list)
     for training in past:
         by_hardware[training.hardware].append(training)
-    images = {cell.id: _images(plan, cell) for cell in jobs}
+    images = {cell.id: _images(cell) for cell in jobs}
     gmacs = {cell.id: _gmacs(Path(plan.config.results), cell) for cell in jobs}
     for hardware, trainings in sorted(by_hardware.items()):
         speeds: dict[str, list[float]] = defaultdict(list)
@@ -182,7 +183,7 @@ def _past_trainings(results: Path) -> Iterator[Past]:
             hardware=hardware,
             speed_key=_speed_key(cell),
             model_key=_model_key(cell),
-            images_per_s=record["images_per_s"],
+            images_per_s=record["images_per_s"] / record.get("processes", 1),
             gmacs=_gmacs(results, cell),
             model_bytes=model_bytes,
         )
@@ -237,13 +238,9 @@ def _model_key(cell: Cell) -> str:
     return canonical_json([cell.dataset, cell.method, cell.method_options, backbone])
 
 
-def _images(plan: Plan, cell: Cell) -> int:
-    """Images that a training sees."""
-    recipe = cell.recipe
-    if recipe.iterations is not None:
-        return recipe.iterations * recipe.batch_size
+def _images(cell: Cell) -> int:
     size = registry.resolve(registry.DATASETS[cell.dataset]).SPLITS["train"].size
-    return recipe.epochs * max(1, size // recipe.batch_size) * recipe.batch_size
+    return cell.recipe.images(size if cell.limit is None else min(size, cell.limit))
 
 
 def _gmacs(results: Path, cell: Cell) -> float | None:

@@ -20,11 +20,12 @@ def plan(tmp_path):
     return config.load(VALUES | {"results": str(tmp_path / "results")})
 
 
-def finish(plan, id, *, images_per_s, device="cpu", gpu=None, size=1000):
+def finish(plan, id, *, images_per_s, device="cpu", gpu=None, processes=1, size=1000):
     cell = next(cell for cell in plan.cells if cell.id == id)
     folder = paths.train_folder(plan.config.results, cell)
     folder.mkdir(parents=True)
-    record = {"cpu": "a CPU", "gpu": gpu, "device": device, "images_per_s": images_per_s}
+    record = {"cpu": "a CPU", "gpu": gpu, "device": device, "processes": processes}
+    record["images_per_s"] = images_per_s
     (folder / "provenance.json").write_text(json.dumps(record))
     (folder / "cell.json").write_text(cell.to_json())
     (folder / "model.safetensors").write_bytes(b"0" * size)
@@ -63,6 +64,22 @@ def test_every_hardware_is_told_apart(plan):
     assert [(hours[name].timed, hours[name].unknown) for name in ("a CPU", "a GPU")] == [(1, 1), (1, 1)]
     assert hours["a GPU"].is_gpu
     assert hours["a GPU"].hours == pytest.approx(IMAGES / 80 / 3600)
+
+
+def test_hours_of_a_training_over_several_devices_are_those_of_all(plan):
+    finish(plan, FCN, images_per_s=80.0, device="cuda", gpu="a GPU", processes=4)
+    [hours] = estimate(plan, FCN).hours
+    assert hours.hours == pytest.approx(4 * IMAGES / 80 / 3600)
+
+
+def test_a_limited_cell_sees_fewer_images(tmp_path):
+    values = copy.deepcopy(VALUES)
+    values["recipes"]["slow"] = values["recipes"]["slow"] | {"iterations": None, "epochs": 3, "batch_size": 2}
+    plan = config.load(values | {"results": str(tmp_path / "results"), "limit": 5})
+    fcn = plan.cells[0].id
+    finish(plan, fcn, images_per_s=8.0)
+    [hours] = estimate(plan, fcn).hours
+    assert hours.hours == pytest.approx(3 * 4 / 8 / 3600)  # of 5 images, two batches of 2
 
 
 def test_without_a_record_nothing_is_invented(plan):
