@@ -28,7 +28,7 @@ class Paper:
     unknown: tuple[str, ...] = ()
     """What no source available to us says; such a choice is ours."""
     relative: tuple[tuple[str, str], ...] = ()
-    """(method, baseline) pairs whose differences are derived as relative claims."""
+    """(method, baseline) pairs: differences are derived as relative claims, and shown of what ran here."""
 
 
 def load_papers(paths: Iterable[Path] = (DATA,)) -> dict[str, Paper]:

@@ -1,14 +1,18 @@
-"""Variants beside their unchanged parents, with two intervals that answer two questions.
+"""Variants beside their unchanged parents, and methods beside the baselines of their papers.
+
+Each difference has two intervals, which answer two questions.
 
 Over seeds: would the difference be there in other trainings? Over images: would it be there on other
 images, given these trainings?
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from seglib.claims import verdicts
+from seglib.claims.papers import Paper
 from seglib.metrics import scores, statistics
 from seglib.metrics.counts import Counts
 from seglib.metrics.statistics import Comparison
@@ -24,7 +28,7 @@ ROWS_OF_IOU = 8
 
 @dataclass(frozen=True)
 class Pair:
-    """A variant and its parent, over the seeds that both have."""
+    """A variant and its parent, or a method and its baseline, over the seeds that both have."""
 
     parent: Group
     variant: Group
@@ -39,20 +43,43 @@ def pairs(block: Block) -> tuple[Pair, ...]:
     parents = {
         group.cell.parent_id.rpartition("/")[0]: group for group in block.groups if not group.cell.variant
     }
-    found = []
-    for group in block.measured:
-        parent = parents.get(group.cell.parent_id.rpartition("/")[0])
-        if group.cell.variant and parent is not None and (shared := _shared_tests(group, parent)):
-            over_seeds = {
-                metric: aggregate.estimate(
-                    ours.metrics[metric] - theirs.metrics[metric]
-                    for ours, theirs in shared
-                    if None not in (ours.metrics[metric], theirs.metrics[metric])
-                )
-                for metric in METRICS
-            }
-            found.append(Pair(parent, group, over_seeds, over_images(group, parent)))
-    return tuple(found)
+    variants = [group for group in block.measured if group.cell.variant]
+    return _paired((group, parents.get(group.cell.parent_id.rpartition("/")[0])) for group in variants)
+
+
+def gains(block: Block, papers: Iterable[Paper]) -> tuple[Pair, ...]:
+    """Every measured method and its paper's baseline of equal backbone and recipe."""
+    whole = {_conditions(group): group for group in block.measured if not group.cell.variant}
+    return _paired(
+        (group, whole.get((baseline, *conditions)))
+        for paper in papers
+        for method, baseline in paper.relative
+        for (name, *conditions), group in whole.items()
+        if name == method
+    )
+
+
+def _conditions(group: Group) -> tuple[str, str, str]:
+    return group.cell.method, group.cell.backbone_name, group.cell.recipe_name
+
+
+def _paired(candidates: Iterable[tuple[Group, Group | None]]) -> tuple[Pair, ...]:
+    return tuple(
+        Pair(parent, group, _over_seeds(shared), over_images(group, parent))
+        for group, parent in candidates
+        if parent is not None and (shared := _shared_tests(group, parent))
+    )
+
+
+def _over_seeds(shared: Sequence[tuple[Test, Test]]) -> dict[str, Estimate | None]:
+    return {
+        metric: aggregate.estimate(
+            ours.metrics[metric] - theirs.metrics[metric]
+            for ours, theirs in shared
+            if None not in (ours.metrics[metric], theirs.metrics[metric])
+        )
+        for metric in METRICS
+    }
 
 
 def over_images(group: Group, other: Group) -> dict[str, Comparison]:
@@ -72,39 +99,62 @@ def over_images(group: Group, other: Group) -> dict[str, Comparison]:
 
 
 def table(block: Block, found: Sequence[Pair]) -> Table:
-    columns = (
+    """Variants and their parents."""
+    named = [("variant", "Variant"), ("miou_parent", "Parent mIoU, %"), ("miou", "Variant mIoU, %")]
+    return Table(
+        name=f"ablations.{block.name}",
+        caption=f"Ablations: {block.title}",
+        columns=_columns(*named),
+        rows=tuple(_row(pair, pair.variant.cell.variant) for pair in found),
+    )
+
+
+def gains_table(block: Block, found: Sequence[Pair]) -> Table:
+    """Methods and their baselines, with what the seeds say of each difference in mIoU."""
+    named = [("baseline", "Baseline"), ("miou_baseline", "Baseline mIoU, %"), ("miou", "Method mIoU, %")]
+    return Table(
+        name=f"gains.{block.name}",
+        caption=f"Over the baselines: {block.title}",
+        columns=(*_columns(*named), Column(name="reading", title="Over seeds")),
+        rows=tuple((*_row(pair, pair.parent.cell.method), tables.text(reading(pair))) for pair in found),
+    )
+
+
+def reading(pair: Pair) -> str:
+    """Whether the seeds show a gain in mIoU, in a word."""
+    difference = pair.over_seeds["miou"]
+    if difference is None or difference.n < verdicts.MIN_SEEDS:
+        return "too few seeds"
+    if difference.low > 0:
+        return "a gain"
+    return "a loss" if difference.high < 0 else "no difference shown"
+
+
+def _columns(name: tuple[str, str], parent: tuple[str, str], own: tuple[str, str]) -> tuple[Column, ...]:
+    measured = [Column(name=n, title=title, number=True, interval=True) for n, title in (parent, own)]
+    for metric, title in METRICS.items():
+        measured += [
+            Column(name=f"{metric}_difference", title=f"Δ {title}, points", number=True, interval=True),
+            Column(name=f"{metric}_difference_low", title="over images, from", number=True),
+            Column(name=f"{metric}_difference_high", title="to", number=True),
+            Column(name=f"{metric}_improvement", title="P(better)", number=True),
+        ]
+    return (
         Column(name="method", title="Method"),
-        Column(name="variant", title="Variant"),
+        Column(name=name[0], title=name[1]),
         Column(name="backbone", title="Backbone"),
         Column(name="recipe", title="Recipe"),
-        Column(name="miou_parent", title="Parent mIoU, %", number=True, interval=True),
-        Column(name="miou", title="Variant mIoU, %", number=True, interval=True),
-        *(
-            column
-            for metric, title in METRICS.items()
-            for column in (
-                Column(
-                    name=f"{metric}_difference",
-                    title=f"Δ {title}, points",
-                    number=True,
-                    interval=True,
-                ),
-                Column(name=f"{metric}_difference_low", title="over images, from", number=True),
-                Column(name=f"{metric}_difference_high", title="to", number=True),
-                Column(name=f"{metric}_improvement", title="P(better)", number=True),
-            )
-        ),
+        *measured,
     )
-    rows = []
-    for pair in found:
-        cell = pair.variant.cell
-        row = [tables.text(t) for t in (cell.method, cell.variant, cell.backbone_name, cell.recipe_name)]
-        row += [tables.measured(group.estimate("miou")) for group in (pair.parent, pair.variant)]
-        for metric in METRICS:
-            row += [_difference(pair.over_seeds[metric]), *_images(pair.over_images.get(metric))]
-        rows.append(tuple(row))
-    caption = f"Ablations: {block.title}"
-    return Table(name=f"ablations.{block.name}", caption=caption, columns=tuple(columns), rows=tuple(rows))
+
+
+def _row(pair: Pair, name: str) -> tuple[Entry, ...]:
+    cell = pair.variant.cell
+    row = [tables.text(text) for text in (cell.method, name, cell.backbone_name, cell.recipe_name)]
+    row += [tables.measured(group.estimate("miou")) for group in (pair.parent, pair.variant)]
+    for metric in METRICS:
+        row += [_difference(pair.over_seeds[metric]), *_images(pair.over_images.get(metric))]
+    return tuple(row)
 
 
 def _shared_tests(variant: Group, parent: Group) -> list[tuple[Test, Test]]:

@@ -94,8 +94,9 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
                 (folder / f"{name}.html").write_text(render("dataset.html", **context), encoding="utf-8")
 
     pairs = {block.name: ablations.pairs(block) for block in blocks}
+    gains = {block.name: ablations.gains(block, found.papers.values()) for block in blocks}
     page_of = claim_tables.page_of(found.groups, summaries.page_name)
-    shown = _tables(records, blocks, pairs, manifests)
+    shown = _tables(records, blocks, pairs, gains, manifests)
     shown |= papers.claim_tables_of(found, page_of)
     audited = [judgement.claim for judgement in found.claims]
     for table in (audit_tables.audit(audited, costs), audit_tables.paper_scale_costs(costs)):
@@ -116,7 +117,7 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
     _write(out / "results.schema.json", Path(__file__).with_name("results.schema.json").read_bytes())
     drawn = {drawing.name for found in drawings.values() for drawing in found}
     _write(out / "README.md", exports.summary(plan, records, blocks, found.all, shown, drawn))
-    index = _index(plan, records, blocks, shown, drawings, pairs, manifests)
+    index = _index(plan, records, blocks, shown, drawings, manifests)
     _write(out / "index.html", render("index.html", **index, **papers.context(found, records, shown)))
 
 
@@ -124,10 +125,12 @@ def _tables(
     records: Sequence[Record],
     blocks: Sequence[Block],
     pairs: dict[str, Sequence[ablations.Pair]],
+    gains: dict[str, Sequence[ablations.Pair]],
     manifests: dict[str, dict[str, Any] | None],
 ) -> dict[str, Table]:
     """All tables by name, in the order of the page."""
     found = [summaries.scope(records, manifests), *map(summaries.results, blocks)]
+    found += [ablations.gains_table(block, gains[block.name]) for block in blocks if gains[block.name]]
     found += [ablations.table(block, pairs[block.name]) for block in blocks if pairs[block.name]]
     for block in filter(lambda block: block.measured, blocks):
         shares = summaries.class_shares(manifests[block.dataset], block.evaluation.split)
@@ -158,7 +161,6 @@ def _index(
     blocks: Sequence[Block],
     shown: dict[str, Table],
     drawings: dict[str, list[figures.Drawing]],
-    pairs: dict[str, Sequence[ablations.Pair]],
     manifests: dict[str, dict[str, Any] | None],
 ) -> dict[str, Any]:
     counts = Counter(record.status for record in records)
@@ -175,14 +177,8 @@ def _index(
         "scope": shown["scope"],
         "datasets": [name for name, manifest in manifests.items() if manifest],
         "blocks": [_shown_block(block, shown, drawings) for block in blocks],
-        "ablations": [
-            (
-                *tables.without_constants(shown[f"ablations.{block.name}"], CONDITIONS),
-                [d for d in drawings[block.name] if d.name.startswith("ablations")],
-            )
-            for block in blocks
-            if pairs[block.name]
-        ],
+        "gains": _shown_pairs("gains", blocks, shown, drawings),
+        "ablations": _shown_pairs("ablations", blocks, shown, drawings),
         "per_class": [table for name, table in shown.items() if name.startswith("per-class-")],
         "cost": cost,
         "cost_constants": cost_constants,
@@ -227,6 +223,23 @@ def _shown_block(
         "constants": constants,
         "drawings": [d for d in drawings[block.name] if d.name.startswith(("accuracy", "miou"))],
     }
+
+
+def _shown_pairs(
+    kind: str,
+    blocks: Sequence[Block],
+    shown: dict[str, Table],
+    drawings: dict[str, list[figures.Drawing]],
+) -> list[tuple[Table, str, list[figures.Drawing]]]:
+    """Table, what is the same in all its rows, and figure of every block that has such pairs."""
+    return [
+        (
+            *tables.without_constants(shown[f"{kind}.{block.name}"], CONDITIONS),
+            [drawing for drawing in drawings[block.name] if drawing.name.startswith(kind)],
+        )
+        for block in blocks
+        if f"{kind}.{block.name}" in shown
+    ]
 
 
 def _facts(records: Sequence[Record]) -> list[tuple[str, str, str]]:

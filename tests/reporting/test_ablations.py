@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 
+from seglib.claims.papers import Paper
 from seglib.reporting import ablations, aggregate, tables
 from seglib.reporting.collect import collect
 
@@ -20,6 +23,32 @@ def test_a_variant_is_compared_with_its_own_parent_seed_by_seed(block):
     ]
     differences = [by_seed[0][seed] - by_seed[1][seed] for seed in (0, 1)]
     assert pair.over_seeds["miou"] == aggregate.estimate(differences)
+
+
+def test_a_method_stands_beside_the_baseline_of_its_paper(block):
+    papers = [Paper(title="ISNet", relative=(("isnet", "fcn"), ("isnet", "pspnet"), ("ddsm", "fcn")))]
+    (pair,) = ablations.gains(block, papers)
+    assert (pair.variant.cell.method, pair.parent.cell.method) == ("isnet", "fcn")
+    assert pair.variant.cell.variant is None
+    (row,) = ablations.gains_table(block, [pair]).rows
+    assert [entry.text for entry in row[:2]] == ["isnet", "fcn"]
+    assert row[-1].text == "too few seeds"
+
+
+@pytest.mark.parametrize(
+    ("mean", "half_width", "n", "expected"),
+    [
+        (0.02, 0.01, 3, "a gain"),
+        (-0.02, 0.01, 3, "a loss"),
+        (0.02, 0.03, 3, "no difference shown"),
+        (0.02, 0.01, 2, "too few seeds"),
+        (0.02, None, 1, "too few seeds"),
+    ],
+)
+def test_a_gain_is_one_that_the_seeds_show(block, mean, half_width, n, expected):
+    (pair,) = ablations.pairs(block)
+    pair = replace(pair, over_seeds={"miou": aggregate.Estimate(mean, half_width, n)})
+    assert ablations.reading(pair) == expected
 
 
 def test_both_intervals_are_of_the_same_difference(block):
