@@ -1,0 +1,33 @@
+"""The published benchmarks are what the committed counts give, to the byte: `make published`."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from seglib import config
+from seglib.claims import compare
+from seglib.reporting import page
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = sorted((ROOT / "config" / "published").glob("*.yaml"))
+UNCOMMITTED = shutil.ignore_patterns("checkpoints", "predictions", "raw", "labels", "*.safetensors")
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_tables_figures_and_page_follow_from_the_committed_counts(path, tmp_path, monkeypatch):
+    values = config.read(path)
+    results, reports = Path(values["results"]), Path(values["reports"])
+    monkeypatch.chdir(tmp_path)  # where the configuration's folders are found
+    shutil.copytree(ROOT / results, results, ignore=UNCOMMITTED)
+    compare.run(config=values, out=results)
+    page.run(config=values, results=results, out=reports, partial=False)
+    assert contents(reports) == contents(ROOT / reports)
+    for name in ("summary.csv", "verdicts.csv", "compare.sha256"):
+        assert (results / name).read_bytes() == (ROOT / results / name).read_bytes(), name
+
+
+def contents(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
