@@ -71,14 +71,24 @@ def run(project):
 
 
 def cancel_when_under_way(project, process):
-    wait_until(lambda: project.has_checkpoint(CANCELLED), what="checkpoint", process=process)
-    subprocess.run(["scancel", "--signal=TERM", running_job(CANCELLED.replace("/", "_"))], check=True)
+    job = wait_until(
+        lambda: project.has_checkpoint(CANCELLED) and running_job(CANCELLED.replace("/", "_")),
+        what="training with a checkpoint",
+        process=process,
+    )
+    subprocess.run(["scancel", "--signal=TERM", job], check=True)
 
 
 def stop_until_told(project, process):
-    """Hold a training in the middle until Slurm says that its time is nearly up; so it is never too fast."""
-    wait_until(lambda: project.has_checkpoint(LIMITED), what="checkpoint", process=process)
-    training = project.step_process("train", LIMITED)
+    """Hold a training in the middle until Slurm says that its time is nearly up; so it is never too fast.
+
+    On a slow machine the first attempt may be over before it has begun; then it is the next one.
+    """
+    training = wait_until(
+        lambda: project.has_checkpoint(LIMITED) and project.step_process("train", LIMITED),
+        what="training with a checkpoint",
+        process=process,
+    )
     os.kill(training, signal.SIGSTOP)
     wait_until(lambda: was_sent(training, signal.SIGTERM), what="warning before the limit", process=process)
     with contextlib.suppress(ProcessLookupError):
