@@ -25,9 +25,9 @@ def run(*, folder: Path, ignore_missing: bool = False) -> None:
     found = sorted(folder.rglob("*.sha256"))
     if not found:
         raise ValueError(f"{folder}: holds no seal (*.sha256), so nothing in it can be checked")
-    wrong = [fault for path in track(found, total=len(found), what="verify") for fault in seals.faults(path)]
-    gone = [fault for fault in wrong if ignore_missing and fault.what == seals.GONE]
-    wrong = [fault for fault in wrong if fault not in gone]
+    faults = [fault for path in track(found, total=len(found), what="verify") for fault in seals.faults(path)]
+    gone = {fault for fault in faults if ignore_missing and fault.what == seals.GONE}
+    wrong = [fault for fault in faults if fault not in gone]
     for fault in wrong:
         print(fault)
     unsealed = sorted(unsealed_files(folder))
