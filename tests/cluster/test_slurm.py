@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -51,9 +52,14 @@ def run(project):
 
     first = project.start(*PROFILE, *LIMITS, log="first.log")
     wait_until(lambda: running_job("train"), what="training", process=first)
-    second = project.snakemake_at_once()
-    cancel_when_under_way(project, first)
-    stop_until_told(project, first)
+    with ThreadPoolExecutor() as pool:  # either may be the first to be under way
+        told = [
+            pool.submit(stop_until_told, project, first, CANCELLED, cancel),
+            pool.submit(stop_until_told, project, first, LIMITED),
+        ]
+        second = project.snakemake_at_once()
+        for step in told:
+            step.result()
     failed_code = first.wait(timeout=900)
 
     config["matrix"] = [slow]
@@ -70,29 +76,27 @@ def run(project):
     )
 
 
-def cancel_when_under_way(project, process):
-    job = wait_until(
-        lambda: project.has_checkpoint(CANCELLED) and running_job(CANCELLED.replace("/", "_")),
-        what="training with a checkpoint",
-        process=process,
-    )
-    subprocess.run(["scancel", "--signal=TERM", job], check=True)
+def stop_until_told(project, process, cell, tell=lambda cell: None):
+    """Hold a training in the middle until SIGTERM has reached it; so it is never too fast for that.
 
-
-def stop_until_told(project, process):
-    """Hold a training in the middle until Slurm says that its time is nearly up; so it is never too fast.
-
-    On a slow machine the first attempt may be over before it has begun; then it is the next one.
+    Slurm sends it when `tell` asks for it or the time is nearly up. On a slow machine the first attempt may be
+    over before it has begun; then it is the next one.
     """
     training = wait_until(
-        lambda: project.has_checkpoint(LIMITED) and project.step_process("train", LIMITED),
-        what="training with a checkpoint",
+        lambda: project.has_checkpoint(cell) and project.step_process("train", cell),
+        what=f"training of {cell} with a checkpoint",
         process=process,
     )
     os.kill(training, signal.SIGSTOP)
-    wait_until(lambda: was_sent(training, signal.SIGTERM), what="warning before the limit", process=process)
+    tell(cell)
+    wait_until(lambda: was_sent(training, signal.SIGTERM), what=f"SIGTERM for {cell}", process=process)
     with contextlib.suppress(ProcessLookupError):
         os.kill(training, signal.SIGCONT)
+
+
+def cancel(cell):
+    job = wait_until(lambda: running_job(cell.replace("/", "_")), what=f"job of {cell}")
+    subprocess.run(["scancel", "--signal=TERM", job], check=True)
 
 
 def restart_controller(slurm):
