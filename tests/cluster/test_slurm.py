@@ -79,8 +79,8 @@ def run(project):
 def stop_until_told(project, process, cell, tell=lambda cell: None):
     """Hold a training in the middle until SIGTERM has reached it; so it is never too fast for that.
 
-    Slurm sends it when `tell` asks for it or the time is nearly up. On a slow machine the first attempt may be
-    over before it has begun; then it is the next one.
+    Slurm sends it when `tell` asks for it or the time is nearly up. On a slow machine the first attempt may
+    be over before it has begun; then it is the next one.
     """
     training = wait_until(
         lambda: project.has_checkpoint(cell) and project.step_process("train", cell),
