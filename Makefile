@@ -19,9 +19,10 @@ test-cluster: .venv/installed
 published: .venv/installed
 	for config in config/published/*.yaml; do \
 	  name=$$(basename $$config .yaml); \
-	  python -m seglib compare --config $$config --out results/published/$$name && \
-	  python -m seglib report --config $$config --results results/published/$$name --out reports/published/$$name \
-	    || exit 1; \
+	  results=results/published/$$name; \
+	  python -m seglib compare --config $$config --data $$results/data --out $$results && \
+	  python -m seglib report --config $$config --data $$results/data --results $$results \
+	    --out reports/published/$$name || exit 1; \
 	done
 
 lint: .venv/installed

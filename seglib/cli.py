@@ -17,6 +17,8 @@ from typing import Any
 from seglib import __version__, registry, typed
 from seglib.cell import Backbone, Cell, Protocol
 
+MANIFESTS = "prepared data sets, of which the manifests are read (default: the configuration's folder)"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one step. A user's mistake ends in one line on stderr and exit code 2."""
@@ -176,11 +178,13 @@ def _parser() -> argparse.ArgumentParser:
     step = _step(steps, "compare", "collect all cells into results/summary.csv")
     step.add_argument("--config", type=_config, required=True, metavar="FILE|JSON")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
+    step.add_argument("--data", type=Path, metavar="DIR", help=MANIFESTS)
 
     step = _step(steps, "report", "tables, figures and the page")
     step.add_argument("--config", type=_config, required=True, metavar="FILE|JSON")
     step.add_argument("--results", type=Path, required=True, metavar="DIR")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the reports folder")
+    step.add_argument("--data", type=Path, metavar="DIR", help=MANIFESTS)
     step.add_argument("--partial", action="store_true", help="from what exists; the rest is shown as missing")
 
     step = _step(steps, "plan", "say what a run would do, why, and what it costs")

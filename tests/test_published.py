@@ -20,8 +20,8 @@ def test_tables_figures_and_page_follow_from_the_committed_counts(path, tmp_path
     results, reports = Path(values["results"]), Path(values["reports"])
     monkeypatch.chdir(tmp_path)  # where the configuration's folders are found
     shutil.copytree(ROOT / results, results, ignore=UNCOMMITTED)
-    compare.run(config=values, out=results)
-    page.run(config=values, results=results, out=reports, partial=False)
+    compare.run(config=values, out=results, data=results / "data")
+    page.run(config=values, results=results, out=reports, partial=False, data=results / "data")
     assert contents(reports) == contents(ROOT / reports)
     for name in ("summary.csv", "verdicts.csv", "compare.sha256"):
         assert (results / name).read_bytes() == (ROOT / results / name).read_bytes(), name

@@ -45,11 +45,17 @@ COLUMNS = (
 ``train_images``: of the split ``train``. ``gmacs``: of one image of the training crop's size."""
 
 
-def run(*, config: dict[str, Any], out: Path) -> None:
-    """Write ``summary.csv`` and ``verdicts.csv`` into the results folder ``out``, from what lies there."""
+def run(*, config: dict[str, Any], out: Path, data: Path | None = None) -> None:
+    """Write ``summary.csv`` and ``verdicts.csv`` into the results folder ``out``, from what lies there.
+
+    ``data`` holds the manifests of the data sets, if not the configuration's own folder.
+    """
     plan = configuration.load(config)
     records = collect(plan, out)
-    manifests = {name: read_manifest(plan, name) for name in {record.cell.dataset for record in records}}
+    manifests = {
+        name: read_manifest(data or plan.config.data, name)
+        for name in {record.cell.dataset for record in records}
+    }
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -5,6 +5,7 @@ page can lose it.
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
         raise ValueError(f"{path}: not valid JSON; delete it and run the workflow again") from None
 
 
-def read_manifest(plan: Plan, dataset: str) -> dict[str, Any] | None:
-    """The prepared data set's manifest, ``None`` when it is not prepared."""
-    return read_json(Path(plan.config.data) / dataset / "manifest.json")
+def read_manifest(data: str | os.PathLike, dataset: str) -> dict[str, Any] | None:
+    """A data set's manifest in the folder ``data`` of prepared ones, ``None`` when it is not prepared."""
+    return read_json(Path(data) / dataset / "manifest.json")
 
 
 def _size(size_hw: tuple[int, int]) -> str:
@@ -179,7 +180,7 @@ def _state(
             return _judge("train", log)
         for step in ("prepare", "download"):
             log = Path(plan.config.logs) / "data" / cell.dataset / f"{step}.log"
-            if read_manifest(plan, cell.dataset) is None and log.is_file():
+            if read_manifest(plan.config.data, cell.dataset) is None and log.is_file():
                 return _judge(f"{step} {cell.dataset}", log)
         return "missing", "train: has not run", None
     for test in tests:

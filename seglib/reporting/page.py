@@ -52,9 +52,12 @@ CONDITIONS = (
 """Columns that a table on the page has only where they differ from row to row."""
 
 
-def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> None:
+def run(
+    *, config: dict[str, Any], results: Path, out: Path, partial: bool, data: Path | None = None
+) -> None:
     """Build the report of a configuration in the folder ``out``.
 
+    ``data`` holds the manifests of the data sets, if not the configuration's own folder.
     With ``partial`` it is built from what exists and says what is missing and why; otherwise a cell
     without a complete result raises ``ValueError``.
     """
@@ -66,7 +69,10 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool) -> N
             f"{len(undone)} of {len(records)} cells are not done, first {undone[0].cell.id}: "
             f"{undone[0].reason}; run the workflow, or give --partial to show what there is"
         )
-    manifests = {name: read_manifest(plan, name) for name in dict.fromkeys(r.cell.dataset for r in records)}
+    manifests = {
+        name: read_manifest(data or plan.config.data, name)
+        for name in dict.fromkeys(record.cell.dataset for record in records)
+    }
     blocks = aggregate.blocks(records)
     costs = paper_scale.read()
     found = outlook.judge(plan, records, manifests)

@@ -89,7 +89,7 @@ def ran(tmp_path_factory, camvid):
 def judged(made):
     """Judgements of the test's own paper, by metric or, for relative claims, by ``relative``."""
     records = collect(made.plan, made.results)
-    found = outlook.judge(made.plan, records, {"camvid": read_manifest(made.plan, "camvid")})
+    found = outlook.judge(made.plan, records, {"camvid": read_manifest(made.plan.config.data, "camvid")})
     absolute = [j for j in found.claims if j.claim.paper == "mine"]
     relative = [j for j in found.relative if j.claim.of.paper == "mine"]
     return absolute, relative
@@ -221,7 +221,7 @@ def test_each_paper_is_shown_with_its_methods_and_a_collection_with_those_it_rep
 def test_embedded_data_answer_no_claim(finished):
     records = collect(finished.plan, finished.results)
     ours, _ = evidence.measurements(
-        finished.plan, records, {"scenes": read_manifest(finished.plan, "scenes")}
+        finished.plan, records, {"scenes": read_manifest(finished.plan.config.data, "scenes")}
     )
     assert ours
     assert all(measurement.embedded_data for measurement in ours)
