@@ -52,9 +52,7 @@ CONDITIONS = (
 """Columns that a table on the page has only where they differ from row to row."""
 
 
-def run(
-    *, config: dict[str, Any], results: Path, out: Path, partial: bool, data: Path | None = None
-) -> None:
+def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool, data: Path | None = None) -> None:
     """Build the report of a configuration in the folder ``out``.
 
     ``data`` holds the manifests of the data sets, if not the configuration's own folder.

@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -30,6 +31,7 @@ from seglib.reporting.collect import read_json
 
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 MODEL = "model.safetensors"
+LARGE = (MODEL, "predictions")
 TOLERANCE = 1e-12
 """Between metrics of the same counts: numpy may add in another order elsewhere."""
 
@@ -152,12 +154,21 @@ def _sealed(seal: Path) -> Iterator[Check]:
         yield Check("unchecked", f"{seal.name}: not there, so the step's files cannot be checked")
         return
     faults = list(seals.faults(seal))
+    # Models and predictions are large, so that they may have been left behind.
+    gone = [fault for fault in faults if fault.what == seals.GONE and _part(fault.path, seal) in LARGE]
+    for name, count in Counter(_part(fault.path, seal) for fault in gone).items():
+        yield Check("unchecked", f"{name}: {'gone' if name == MODEL else f'{count} files are gone'}")
     for fault in faults:
-        large = "predictions" in fault.path.parts or fault.path.name == MODEL
-        yield Check("unchecked" if large and fault.what == seals.GONE else "wrong", str(fault))
+        if fault not in gone:
+            yield Check("wrong", str(fault))
     if not faults:
-        names = {path.relative_to(seal.parent).parts[0] for path in seals.sealed_files(seal)}
+        names = {_part(path, seal) for path in seals.sealed_files(seal)}
         yield Check("ok", f"{', '.join(sorted(names))}: as written ({seal.name})")
+
+
+def _part(path: Path, seal: Path) -> str:
+    """The file or folder beside the seal that ``path`` is or lies in."""
+    return path.relative_to(seal.parent).parts[0]
 
 
 def _model(cell: Path) -> str | None:

@@ -111,7 +111,7 @@ class TestTrace:
         code, out = seglib("trace", TEST)
         assert code == 0
         assert "data/scenes: the data set is not here" in out
-        assert "predictions/0000.png: gone" in out
+        assert "-      predictions: 40 files are gone" in out
 
     def test_half_a_result_is_one_line(self, seglib):
         (TEST / "metrics.json").write_text('{"miou": 0.')
