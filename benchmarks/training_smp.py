@@ -9,7 +9,7 @@ crops, batch, precision, memory format and optimiser of the recipe. SMP: the mod
 a method, in seglib's loop. Logits must agree before anything is timed. Rounds of all take turns; printed are
 the ratio of the times per step (median over rounds), and that of seglib's own, heavier DeepLabV3+ head.
 
-``--miou-iterations N`` then trains both N steps with each of 3 seeds and tests them on val, whole images.
+``--miou-iterations N`` then trains all N steps with each seed and tests them on val and test, whole images.
 """
 
 import argparse
@@ -41,6 +41,7 @@ from seglib.engine.stepping import Stepper
 from seglib.engine.training_set import TrainSet
 from seglib.models.segmentor import Method, Progress
 
+ARMS = ("SMP", "same network", "seglib's head")
 DILATIONS = (6, 12, 18)
 WIDTH = 256
 
@@ -173,7 +174,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5, help="per round")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--miou-iterations", type=int, default=0)
+    parser.add_argument("--miou-iterations", type=int, default=0, metavar="N")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --miou-iterations")
     arguments = parser.parse_args()
 
     recipe = Recipe(**config.read(arguments.recipe))
@@ -182,39 +184,39 @@ def main() -> None:
     manifest = read_manifest(arguments.data)
     registry.METHODS["smp"] = f"{__name__}:SMPHead"
 
-    def pair(recipe: Recipe, seed: int) -> tuple[Ours, Theirs]:
-        cell = build_cell("smp", {}, recipe, seed)
-        ours = Ours(cell, manifest, arguments.weights, arguments.workers)
-        return ours, Theirs(ours, manifest.num_classes, arguments.workers)
+    def build_arms(recipe: Recipe, seed: int) -> tuple[Theirs, Ours, Ours]:
+        """SMP, its network in our loop, our method in our loop."""
+        options = {"width": WIDTH, "auxiliary_weight": 0.0}
+        same, own_head = (
+            Ours(build_cell(method, given, recipe, seed), manifest, arguments.weights, arguments.workers)
+            for method, given in (("smp", {}), ("deeplabv3plus", options))
+        )
+        return Theirs(same, manifest.num_classes, arguments.workers), same, own_head
 
-    ours, theirs = pair(recipe, 0)
+    theirs, ours, _ = arms = build_arms(recipe, 0)
     check_same_network(ours, theirs)
-    options = {"width": WIDTH, "auxiliary_weight": 0.0}
-    own_head = Ours(
-        build_cell("deeplabv3plus", options, recipe, 0), manifest, arguments.weights, arguments.workers
-    )
-    arms = (theirs, ours, own_head)
     for arm in arms:
         time_s(arm, 2)
     rounds = [[time_s(arm, arguments.steps) for arm in arms] for _ in range(arguments.rounds)]
     smp_s, ours_s, own_s = (statistics.median(times) for times in zip(*rounds, strict=True))
     print(f"{recipe.batch_size} crops of {recipe.crop_hw}, {recipe.precision}, {recipe.threads} threads")
     print(f"per step: SMP {smp_s:.3f} s, ours {ours_s:.3f} s, ours with seglib's head {own_s:.3f} s")
-    for name, place in (("same network", 1), ("seglib's head", 2)):
+    for place, name in enumerate(ARMS[1:], start=1):
         ratio = statistics.median(times[place] / times[0] for times in rounds)
         print(f"ratio ours / SMP, {name}: {ratio:.3f}" + " (wanted: at most 1)" * (place == 1))
 
     if arguments.miou_iterations:
         recipe = replace(recipe, iterations=arguments.miou_iterations)
-        for seed in range(3):
-            scores = []
-            for arm in pair(recipe, seed):
+        for seed in arguments.seeds:
+            for name, arm in zip(ARMS, build_arms(recipe, seed), strict=True):
                 torch.manual_seed(seed)
                 for _ in range(recipe.iterations):
                     arm.step()
-                scores.append(miou(arm, manifest, theirs.mean, theirs.std))
-            what = f"mIoU on val, seed {seed}, {recipe.iterations} steps"
-            print(f"{what}: ours {scores[0]:.4f}, SMP {scores[1]:.4f}")
+                scores = (
+                    f"{split} {miou(arm, manifest, split, theirs.mean, theirs.std):.4f}"
+                    for split in ("val", "test")
+                )
+                print(f"mIoU after {recipe.iterations} steps, seed {seed}, {name}:", *scores, flush=True)
 
 
 def build_cell(method: str, options: dict, recipe: Recipe, seed: int) -> Cell:
@@ -257,11 +259,11 @@ def check_same_network(ours: Ours, theirs: Theirs) -> None:
 
 
 @torch.inference_mode()
-def miou(arm: Ours | Theirs, manifest: Manifest, mean: Tensor, std: Tensor) -> float:
-    """Of the classes that val holds. SMP takes multiples of the output stride, so both see padded images."""
+def miou(arm: Ours | Theirs, manifest: Manifest, split: str, mean: Tensor, std: Tensor) -> float:
+    """Of the classes that the split holds. Images are padded: SMP wants multiples of the output stride."""
     num_classes = manifest.num_classes
     confusion = np.zeros((num_classes, num_classes), np.int64)
-    for sample in manifest.split("val"):
+    for sample in manifest.split(split):
         label = read_label(sample)
         height, width = label.shape
         image = (torch.from_numpy(read_image(sample)).permute(2, 0, 1)[None].to(mean.device) - mean) / std
