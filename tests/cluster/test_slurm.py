@@ -43,7 +43,7 @@ LIMITS = (
 def run(project):
     """The whole story: a run with a failing cell, then one without it that ends in the report."""
     config = copy.deepcopy(CONFIG) | {"checkpoint_interval_s": 0.5}
-    config["recipes"]["slow"]["iterations"] = 200
+    config["recipes"]["slow"]["iterations"] = 400
     config["recipes"]["fast"] |= {"lr": 1.0e30, "iterations": 6}
     [block] = [block for block in config["matrix"] if block["methods"] == ["fcn"]]
     slow, fast = block | {"recipes": ["slow"], "seeds": [0, 1]}, block | {"recipes": ["fast"]}
