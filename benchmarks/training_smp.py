@@ -32,7 +32,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from seglib import config, registry
-from seglib.cell import Backbone, Cell, Recipe
+from seglib.cell import Cell, Recipe
 from seglib.engine.autocasting import autocast
 from seglib.engine.devices import choose_device, set_arithmetic
 from seglib.engine.loading import Manifest, load_ahead, read_image, read_label, read_manifest
@@ -41,6 +41,7 @@ from seglib.engine.stepping import Stepper
 from seglib.engine.training_set import TrainSet
 from seglib.models.segmentor import Method, Progress
 
+ROOT = Path(__file__).parents[1]
 ARMS = ("SMP", "same network", "seglib's head")
 DILATIONS = (6, 12, 18)
 WIDTH = 256
@@ -169,7 +170,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, required=True, help="prepared CamVid")
     parser.add_argument("--weights", type=Path, help="of mobilenetv2_100; else both start at random")
-    parser.add_argument("--recipe", type=Path, default=config.RECIPES / "camvid.yaml")
+    parser.add_argument("--recipe", default="camvid", metavar="NAME", help="of config/recipes")
     parser.add_argument("--crop", type=int, nargs=2, metavar=("H", "W"), help="instead of the recipe's")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5, help="per round")
@@ -178,8 +179,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --miou-iterations")
     arguments = parser.parse_args()
 
-    recipe = Recipe(**config.read(arguments.recipe))
-    recipe = replace(recipe, crop_hw=tuple(arguments.crop or recipe.crop_hw), deterministic=False)
+    cell = camvid_cell(arguments.recipe)
+    recipe = replace(cell.recipe, crop_hw=tuple(arguments.crop or cell.recipe.crop_hw), deterministic=False)
     set_arithmetic(threads=recipe.threads, deterministic=False)
     manifest = read_manifest(arguments.data)
     registry.METHODS["smp"] = f"{__name__}:SMPHead"
@@ -188,7 +189,12 @@ def main() -> None:
         """SMP, its network in our loop, our method in our loop."""
         options = {"width": WIDTH, "auxiliary_weight": 0.0}
         same, own_head = (
-            Ours(build_cell(method, given, recipe, seed), manifest, arguments.weights, arguments.workers)
+            Ours(
+                replace(cell, method=method, method_options=given, recipe=recipe, seed=seed),
+                manifest,
+                arguments.weights,
+                arguments.workers,
+            )
             for method, given in (("smp", {}), ("deeplabv3plus", options))
         )
         return Theirs(same, manifest.num_classes, arguments.workers), same, own_head
@@ -219,23 +225,12 @@ def main() -> None:
                 print(f"mIoU after {recipe.iterations} steps, seed {seed}, {name}:", *scores, flush=True)
 
 
-def build_cell(method: str, options: dict, recipe: Recipe, seed: int) -> Cell:
-    return Cell(
-        dataset="camvid",
-        method=method,
-        method_options=options,
-        backbone_name="mobilenetv2",
-        backbone=Backbone(
-            model="mobilenetv2_100",
-            output_stride=16,
-            options={"pad_type": "same"},
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-        ),
-        recipe_name="camvid",
-        recipe=recipe,
-        seed=seed,
-    )
+def camvid_cell(recipe: str) -> Cell:
+    """Of config/camvid.yaml, with another recipe."""
+    values = config.read(ROOT / "config" / "camvid.yaml")
+    [block] = values["matrix"]
+    [cell] = config.load(values | {"matrix": [block | {"recipes": [recipe]}]}).cells
+    return cell
 
 
 def time_s(arm: Ours | Theirs, steps: int) -> float:

@@ -12,14 +12,23 @@ MOST_MATRIX_CLASSES, MOST_CONFUSIONS = 40, 12
 
 
 def classes(
-    test: Test, name: str, css_colours: Sequence[str] | None, shares: Sequence[float] | None
+    test: Test,
+    name: str,
+    css_colours: Sequence[str] | None,
+    shares: Sequence[float] | None,
+    confusion: np.ndarray | None,
 ) -> Table:
-    """One row per class."""
+    """One row per class: its share of the labelled pixels and of the predictions for them, and its metrics.
+
+    ``shares``, ``confusion`` (K, K): ``None`` where data or counts are not at hand.
+    """
+    predicted = None if confusion is None else confusion.sum(axis=0) / max(1, confusion.sum())
     values = test.metrics["per_class"]
     radii = list(values["boundary_f"])
     columns = [
         Column(name="class", title="Class"),
         Column(name="pixel_share", title="Pixels, %", number=True),
+        Column(name="predicted_share", title="Predicted, %", number=True),
         Column(name="iou", title="IoU, %", number=True, bar="first"),
         Column(name="boundary_iou", title="Boundary IoU, %", number=True, bar="second"),
         Column(name="accuracy", title="Accuracy, %", number=True),
@@ -32,6 +41,7 @@ def classes(
             (
                 tables.text(label, colour=css_colours[index] if css_colours else ""),
                 tables.percent(shares[index] if shares else None),
+                tables.percent(None if predicted is None else float(predicted[index])),
                 tables.percent(iou, heat=iou),
                 tables.percent(boundary, heat=boundary),
                 tables.percent(values["accuracy"][index]),

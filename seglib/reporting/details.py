@@ -46,6 +46,9 @@ def _test(
 ) -> dict[str, Any]:
     name, split, names = test.evaluation.name, test.evaluation.split, test.metrics["class_names"]
     css = [colour for _, colour in overlays.legend(manifest)] if manifest else None
+    counts = Counts.load(test.counts_file) if test.counts_file.is_file() else None
+    confusion = None if counts is None else counts.confusion()
+    shares = summaries.class_shares(manifest, split)
     shown = {
         "name": name,
         "split": split,
@@ -57,15 +60,13 @@ def _test(
         "boundary_f": ", ".join(
             f"{_percent(value)} at {radius} px" for radius, value in test.metrics["boundary_f"].items()
         ),
-        "classes": classwise.classes(test, f"classes-{name}", css, summaries.class_shares(manifest, split)),
+        "classes": classwise.classes(test, f"classes-{name}", css, shares, confusion),
         "confusions": None,
         "matrix": None,
         "examples": [],
         "no_examples": "Without counts.npz there is no rule to choose pictures by.",
     }
-    if test.counts_file.is_file():
-        counts = Counts.load(test.counts_file)
-        confusion = counts.confusion()
+    if counts is not None:
         shown["confusions"] = classwise.confusions(confusion, names, f"confusions-{name}")
         shown["matrix"] = classwise.matrix(confusion, names, f"matrix-{name}")
         shown["examples"], shown["no_examples"] = overlays.examples(

@@ -28,6 +28,19 @@ def test_the_matrix_is_in_shares_of_each_label():
     assert classwise.matrix(np.eye(41), ["c"] * 41, "m") is None
 
 
+def test_a_class_that_is_never_predicted_shows(finished):
+    test = collect(finished.plan, finished.results)[0].tests[0]
+    num_classes = len(test.metrics["class_names"])
+    confusion = np.eye(num_classes, dtype=np.int64)
+    confusion[:, 1] += confusion[:, 0]  # what is of class 0 goes to class 1
+    confusion[:, 0] = 0
+    table = classwise.classes(test, "c", None, None, confusion)
+    column = [column.name for column in table.columns].index("predicted_share")
+    shares = [row[column].value for row in table.rows]
+    assert shares == [0, *np.array([2] + [1] * (num_classes - 2)) / num_classes]
+    assert classwise.classes(test, "c", None, None, None).rows[0][column].value is None
+
+
 def test_charts_span_their_axes(finished):
     train = paths.train_folder(finished.results, finished.plan.cells[0])
     losses, rate = curves.charts(train)
