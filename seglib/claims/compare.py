@@ -16,7 +16,7 @@ from typing import Any
 from seglib import config as configuration
 from seglib.files import atomic_path
 from seglib.reporting import claim_tables, outlook, tables
-from seglib.reporting.collect import Record, Test, collect, not_comparable, num_images, read_manifest
+from seglib.reporting.collect import Record, Test, collect, not_comparable, num_images, read_manifests
 from seglib.seals import seal
 
 COLUMNS = (
@@ -52,10 +52,7 @@ def run(*, config: dict[str, Any], out: Path, data: Path | None = None) -> None:
     """
     plan = configuration.load(config)
     records = collect(plan, out)
-    manifests = {
-        name: read_manifest(data or plan.config.data, name)
-        for name in {record.cell.dataset for record in records}
-    }
+    manifests = read_manifests(data or plan.config.data, records)
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()

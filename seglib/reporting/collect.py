@@ -7,6 +7,7 @@ page can lose it.
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -116,6 +117,13 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def read_manifest(data: str | os.PathLike, dataset: str) -> dict[str, Any] | None:
     """A data set's manifest in the folder ``data`` of prepared ones, ``None`` when it is not prepared."""
     return read_json(Path(data) / dataset / "manifest.json")
+
+
+def read_manifests(data: str | os.PathLike, records: Sequence[Record]) -> dict[str, dict[str, Any] | None]:
+    """:func:`read_manifest` of every data set of the records, by its name."""
+    return {
+        name: read_manifest(data, name) for name in dict.fromkeys(record.cell.dataset for record in records)
+    }
 
 
 def _size(size_hw: tuple[int, int]) -> str:

@@ -39,7 +39,7 @@ from seglib.reporting import (
     tables,
 )
 from seglib.reporting.aggregate import Block
-from seglib.reporting.collect import Record, collect, describe_protocol, method_label, read_manifest
+from seglib.reporting.collect import Record, collect, describe_protocol, method_label, read_manifests
 from seglib.reporting.tables import Table
 
 MARKER = ".seglib-report"
@@ -67,10 +67,7 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool, data
             f"{len(undone)} of {len(records)} cells are not done, first {undone[0].cell.id}: "
             f"{undone[0].reason}; run the workflow, or give --partial to show what there is"
         )
-    manifests = {
-        name: read_manifest(data or plan.config.data, name)
-        for name in dict.fromkeys(record.cell.dataset for record in records)
-    }
+    manifests = read_manifests(data or plan.config.data, records)
     blocks = aggregate.blocks(records)
     costs = paper_scale.read()
     found = outlook.judge(plan, records, manifests)

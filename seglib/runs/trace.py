@@ -154,13 +154,15 @@ def _sealed(seal: Path) -> Iterator[Check]:
         yield Check("unchecked", f"{seal.name}: not there, so the step's files cannot be checked")
         return
     faults = list(seals.faults(seal))
-    # Models and predictions are large, so that they may have been left behind.
-    gone = [fault for fault in faults if fault.what == seals.GONE and _part(fault.path, seal) in LARGE]
-    for name, count in Counter(_part(fault.path, seal) for fault in gone).items():
-        yield Check("unchecked", f"{name}: {'gone' if name == MODEL else f'{count} files are gone'}")
+    gone = Counter()
     for fault in faults:
-        if fault not in gone:
+        name = _part(fault.path, seal)
+        if fault.what == seals.GONE and name in LARGE:  # may have been left behind
+            gone[name] += 1
+        else:
             yield Check("wrong", str(fault))
+    for name, count in gone.items():
+        yield Check("unchecked", f"{name}: {'gone' if name == MODEL else f'{count} files are gone'}")
     if not faults:
         names = {_part(path, seal) for path in seals.sealed_files(seal)}
         yield Check("ok", f"{', '.join(sorted(names))}: as written ({seal.name})")
