@@ -3,15 +3,16 @@
     seglib audit --records results/audit --out seglib/cost/paper_scale.csv [--max-mem-gib 8] [--workers 2]
 
 Each configuration of :mod:`seglib.cost.paper_scale` leaves its record in ``--records``, as ``seglib
-complexity`` writes it, and is not measured again while its code and settings stay. ``--max-mem-gib 0``
-leaves fvcore out: all of it then takes about three minutes on two cores and half a GiB each, since torch
-counts without arithmetic. With fvcore every forward pass really runs, which takes hours.
+complexity`` writes it, and is not measured again while its settings, code and libraries stay.
+``--max-mem-gib 0`` leaves fvcore out: all of it then takes about three minutes on two cores and half a GiB
+each, since torch counts without arithmetic. With fvcore every forward pass really runs.
 """
 
 import contextlib
 import csv
 import dataclasses
 import functools
+import importlib.metadata
 import io
 import json
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +22,7 @@ from typing import Any
 import torch
 
 from seglib import files, progress, sources
+from seglib.cell import canonical_json
 from seglib.cost import complexity, paper_scale
 from seglib.cost.counters import CountersDisagree
 from seglib.cost.paper_scale import Configuration, Cost
@@ -63,8 +65,10 @@ def measure(configuration: Configuration, *, records: Path, max_mem_gib: float) 
     """Write the record of a configuration unless one of the same settings and code is there."""
     torch.set_num_threads(1)
     identity = {
+        "configuration": json.loads(canonical_json(configuration)),
         "max_mem_gib": max_mem_gib,
         "code": sources.step_code("complexity", method=configuration.method),
+        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm", "fvcore")},
     }
     file = record_file(records, configuration)
     if (before := _read(file)) is not None and before["identity"] == identity:

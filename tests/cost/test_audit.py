@@ -63,10 +63,11 @@ def test_records_are_kept_and_the_table_holds_what_both_counters_say(tmp_path, m
     file.write_text(json.dumps(record))
     audit.run(**options, max_mem_gib=0)
     assert paper_scale.read(tmp_path / "t.csv")[0].params == first[0].params + 1, "a kept record was not used"
-    record["identity"]["code"]["seglib.models.ddsm"] = "of another version"
-    file.write_text(json.dumps(record))
-    audit.run(**options, max_mem_gib=0)
-    assert paper_scale.read(tmp_path / "t.csv")[0] == first[0]
+    for part, key in (("code", "seglib.models.ddsm"), ("configuration", "input_hw"), ("versions", "timm")):
+        before = record["identity"][part] | {key: "other"}
+        file.write_text(json.dumps(record | {"identity": record["identity"] | {part: before}}))
+        audit.run(**options, max_mem_gib=0)
+        assert paper_scale.read(tmp_path / "t.csv")[0] == first[0], f"a record of another {part} was used"
 
 
 def test_an_unknown_data_set_is_refused(tmp_path):
