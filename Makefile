@@ -45,4 +45,4 @@ lock:
 	touch $@
 
 clean:
-	rm -rf .venv .snakemake
+	rm -rf .venv

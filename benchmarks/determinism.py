@@ -100,7 +100,7 @@ def train(method: str, options: dict, precision: str, device: torch.device) -> d
     optimizer = torch.optim.SGD(segmentor.parameters(), lr=0.01, momentum=0.9)
     record = {}
     for step in range(STEPS):
-        progress = Progress(iteration=step, iterations=STEPS, epoch=step, iterations_per_epoch=1)
+        progress = Progress(iteration=step, iterations=STEPS, epoch=step)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             losses = segmentor.losses(images, labels, CRITERIA[step % 2], progress)
         sum(losses.values()).backward()

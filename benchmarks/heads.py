@@ -174,7 +174,7 @@ class HeadStep:
         for feature in self.features:
             feature.requires_grad_()
         self.labels, self.criterion = regions(30, LABELS_HW, BATCH), build_criterion(Loss())
-        self.progress = Progress(iteration=0, iterations=100, epoch=0, iterations_per_epoch=10)
+        self.progress = Progress(iteration=0, iterations=100, epoch=0)
 
     def __call__(self) -> None:
         with contextlib.ExitStack() as stack:

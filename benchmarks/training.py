@@ -46,12 +46,7 @@ def main() -> None:
         manifest=manifest, recipe=cell.recipe, seed=training_seed(cell), fill=stepper.padding_color
     )
     batches = load_ahead(data.batch, count(), workers=arguments.workers)
-    progress = Progress(
-        iteration=0,
-        iterations=data.iterations,
-        epoch=0,
-        iterations_per_epoch=data.batches_per_epoch,
-    )
+    progress = Progress(iteration=0, iterations=data.iterations, epoch=0)
     first = next(batches)
     images, labels = first.images.to(device), first.labels.to(device).long()
     model, optimizer, waited_s = stepper.model, stepper.optimizer, 0.0

@@ -91,8 +91,7 @@ class Ours:
 
     def step(self) -> None:
         batch = next(self.batches)
-        per_epoch = self.data.batches_per_epoch
-        progress = Progress(self.iteration, self.data.iterations, batch.epoch, per_epoch)
+        progress = Progress(self.iteration, self.data.iterations, batch.epoch)
         self.stepper.step(batch, progress)
         self.iteration += 1
 

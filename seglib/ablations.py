@@ -13,11 +13,13 @@ from typing import Any
 
 from seglib import config as configuration
 from seglib import paths
-from seglib.config import NAME, Plan
+from seglib.config import NAME, Config, Plan
 from seglib.runs.reasons import changes
 
 FOLDERS = ("data", "results", "logs")
 """Settings that an ablation takes over from the current configuration when it runs as a target."""
+OVERRIDES = ("limit", "only", "pictures", "weights")
+"""Those that it takes over where the current configuration sets them."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,24 @@ def load_all(folder: Path, current: Plan) -> tuple[Plan, dict[str, Ablation]]:
             plan = configuration.load(values)
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
-        conflict = find_conflict(together, plan)
+        values |= _overrides(current.config)
+        try:
+            plan = configuration.load(values)
+            conflict = find_conflict(together, plan)
+        except ValueError as error:  # e.g. no cell of it is among those that ``only`` names
+            conflict = str(error)
         if conflict is None:
             together = _join(together, plan)
         else:
             conflict = f"{conflict}; run it by itself: snakemake --cores all --configfile {file}"
         ablations[file.stem] = Ablation(values, plan, conflict)
     return together, ablations
+
+
+def _overrides(config: Config) -> dict[str, Any]:
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    settings = {name: getattr(config, name) for name in OVERRIDES}
+    return {name: value for name, value in settings.items() if value != defaults[name]}
 
 
 def find_conflict(current: Plan, other: Plan) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from seglib import typed
+from seglib.typed import check_range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +25,8 @@ class Backbone:
     weights: str | None = None
     """``None``: random; ``imagenet``: timm's hub; anything else: a safetensors file (in a cell: its name)."""
     weights_sha256: str | None = None
-    """Of that file: checked before it is read. A cell always has it, so that it names weights by content."""
+    """Of that file: checked before it is read. A cell has it for every file, so that it names weights by
+    content; what ``imagenet`` was is in the training's ``provenance.json``."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of ``timm.create_model``, e.g. ``{pad_type: same}``."""
     mean: tuple[float, float, float] | None = None
@@ -41,6 +43,11 @@ class Loss:
     ohem_min_kept: int = 100_000
     """Pixels kept per image batch when fewer fall under the threshold."""
     class_weights: tuple[float, ...] | None = None
+
+    def __post_init__(self):
+        check_range(self, "ohem_threshold", above=0, most=1)
+        check_range(self, "ohem_min_kept", least=1)
+        check_range(self, "class_weights", least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +114,19 @@ class Recipe:
     def __post_init__(self):
         if (self.iterations is None) == (self.epochs is None):
             raise ValueError("give either iterations or epochs")
+        check_range(self, "iterations epochs batch_size accumulate norm_batch_size threads", least=1)
+        check_range(self, "crop_hw resize_hw class_uniform_tile", least=1)
+        check_range(self, "scale_range clip_grad_norm", above=0)
+        check_range(self, "flip rotation blur class_uniform max_class_share", least=0, most=1)
+        check_range(self, "color_jitter", least=0, most=0.5)
+        check_range(self, "lr momentum weight_decay poly_power min_lr warmup_iterations", least=0)
+        check_range(self, "backbone_lr_factor head_lr_factor rotation_degrees", least=0)
+        if self.scale_range[0] > self.scale_range[1]:
+            raise ValueError(f"scale_range: the lower end comes first, got {list(self.scale_range)}")
         if self.batch_size % self.accumulate:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of accumulate {self.accumulate}"
             )
-        if not 0 <= self.class_uniform <= 1:
-            raise ValueError(f"class_uniform {self.class_uniform} is a share, from 0 to 1")
-        if self.class_uniform_tile < 1:
-            raise ValueError(f"class_uniform_tile {self.class_uniform_tile} must be at least 1 pixel")
-        if not 0 <= self.color_jitter <= 0.5:
-            raise ValueError(f"color_jitter {self.color_jitter} must be from 0 to 0.5")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +148,17 @@ class Protocol:
     def __post_init__(self):
         if self.mode == "slide" and (self.crop_hw is None or self.stride_hw is None):
             raise ValueError("mode slide needs crop_hw and stride_hw")
+        if not self.scales:
+            raise ValueError("scales: at least one is needed, e.g. [1.0]")
+        check_range(self, "scales", above=0)
+        check_range(self, "resize_hw crop_hw stride_hw", least=1)
+        if self.mode == "slide" and any(
+            stride > crop for stride, crop in zip(self.stride_hw, self.crop_hw, strict=True)
+        ):
+            raise ValueError(
+                f"stride_hw {list(self.stride_hw)} leaves gaps between windows of crop_hw "
+                f"{list(self.crop_hw)}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,8 +20,10 @@ import yaml
 from seglib import registry, signatures, typed
 from seglib.cell import Backbone, Cell, Protocol, Recipe
 from seglib.files import sha256_file
+from seglib.typed import check_range
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.]*")
+FOLDERS = ("data", "results", "reports", "logs")
 RECIPES = Path(__file__).parents[1] / "config" / "recipes"
 """Recipes that any configuration may name."""
 
@@ -64,6 +66,12 @@ class Block:
     gpus: int = 1
     """Devices that a training is spread over, where a machine has them."""
 
+    def __post_init__(self):
+        for name in ("datasets", "methods", "backbones", "recipes", "seeds", "splits", "protocols"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: an empty list leaves nothing to run; remove the block instead")
+        check_range(self, "seeds", least=0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
@@ -99,6 +107,10 @@ class Config:
     only: str | None = None
     """Names, separated by commas: of data sets, methods, backbones, recipes, and ``seed0``, ... The run is
     restricted to their cells."""
+
+    def __post_init__(self):
+        check_range(self, "boundary_ratio", above=0, most=1)
+        check_range(self, "workers checkpoint_interval_s tolerance_points tolerance_share", least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +157,8 @@ def load(values: dict[str, Any]) -> Plan:
     Raises ``ValueError`` with one line that names the setting, what is wrong and what is valid.
     """
     config = typed.parse(Config, values, "config")
+    # One spelling each: Snakemake takes out/ and ./out for other folders than out.
+    config = dataclasses.replace(config, **{name: str(Path(getattr(config, name))) for name in FOLDERS})
     for kind in ("backbones", "recipes", "protocols", "variants"):
         for name in getattr(config, kind):
             if not NAME.fullmatch(str(name)):
@@ -163,6 +177,7 @@ def load(values: dict[str, Any]) -> Plan:
         signatures.check_options(name, options, f"config.methods.{name}")
 
     cells: dict[str, Cell] = {}
+    models: dict[tuple[str, str], Cell] = {}
     evaluations: dict[str, dict[str, Evaluation]] = {}
     weights: dict[str, str | None] = {}
     frozen = set()
@@ -183,6 +198,12 @@ def load(values: dict[str, Any]) -> Plan:
             cell, weights[cell.id] = _identify_weights(cell, config.weights)
             if cells.setdefault(cell.id, cell) != cell:
                 raise ValueError(f"{where}.options: {cell.id} has other options in an earlier block")
+            like = models.setdefault((cell.dataset, cell.model_name), cell)
+            if (like.method_options, like.backbone) != (cell.method_options, cell.backbone):
+                raise ValueError(
+                    f"{where}.options: {cell.id} and {like.id} are two networks under one name, and would be "
+                    "taken for seeds or recipes of one; make a variant of it"
+                )
             evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
             gpus[cell.id] = max(block.gpus, gpus.get(cell.id, 1))
             if block.freeze:

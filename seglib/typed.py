@@ -7,6 +7,7 @@
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -81,6 +82,22 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         value_hint = arguments[1] if arguments else Any
         return {key: convert(value_hint, item, f"{where}.{key}") for key, item in value.items()}
     return _scalar(hint, value, where)
+
+
+def check_range(
+    settings: Any, names: str, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
+) -> None:
+    """Raise ``ValueError`` if one of the fields ``names`` (separated by blanks) is out of range.
+
+    Of a list every number is checked; ``None`` is none.
+    """
+    for name in names.split():
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else () if value is None else (value,):
+            if not (least <= number <= most and number > above):
+                low = f"above {above:g}" if above > -math.inf else f"at least {least:g}"
+                high = "" if most == math.inf else f" and at most {most:g}"
+                raise ValueError(f"{name}: {number!r} must be {low}{high}")
 
 
 def suggest(key: str, valid: Iterable[str]) -> str:

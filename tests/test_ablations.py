@@ -63,6 +63,23 @@ def test_one_that_means_something_else_runs_by_itself_only(tmp_path, changes, me
     assert f"--configfile {tmp_path / 'mine.yaml'}" in found["mine"].conflict
 
 
+def test_what_restricts_the_run_restricts_its_ablations(tmp_path):
+    write(tmp_path)
+    current = config.load(CONFIG | {"limit": 20, "pictures": False, "only": "seed0"})
+    together, found = ablations.load_all(tmp_path, current)
+    assert found["mine"].conflict is None
+    assert {cell.limit for cell in together.cells} == {20}
+    assert not found["mine"].plan.config.pictures
+
+
+def test_one_without_the_cells_that_a_run_is_restricted_to_is_refused_when_it_is_asked_for(tmp_path):
+    write(tmp_path)
+    current = config.load(CONFIG | {"only": "fcn"})
+    together, found = ablations.load_all(tmp_path, current)
+    assert together == current
+    assert "config.only: unknown name 'fcn'" in found["mine"].conflict
+
+
 def test_a_mistake_names_the_file(tmp_path):
     (tmp_path / "broken.yaml").write_text("title: 1\n")
     with pytest.raises(ValueError, match=r"broken.yaml: config.title: expected text"):

@@ -137,12 +137,52 @@ def test_a_recipe_extends_another(values):
         ("matrix.0.options", {"pspnet": {}}, "options: unknown method of this block 'pspnet'"),
         ("only", "fcn,resnet10", "config.only: unknown name 'resnet10'; did you mean 'resnet10t'?"),
         ("variants.no_image_context", {}, "changes nothing in scenes/fcn"),
+        ("boundary_ratio", 5, "config: boundary_ratio: 5.0 must be above 0 and at most 1"),
+        ("tolerance_points", -1.0, "config: tolerance_points: -1.0 must be at least 0"),
+        ("matrix.0.seeds", [], "config.matrix[0]: seeds: an empty list leaves nothing to run"),
+        ("matrix.0.seeds", [-1], "config.matrix[0]: seeds: -1 must be at least 0"),
+        ("protocols.ss", {"scales": []}, "config.protocols.ss: scales: at least one is needed"),
+        ("protocols.ss", {"scales": [1.0, 0.0]}, "config.protocols.ss: scales: 0.0 must be above 0"),
+        (
+            "protocols.ss",
+            {"mode": "slide", "crop_hw": [64, 64], "stride_hw": [64, 65]},
+            "config.protocols.ss: stride_hw [64, 65] leaves gaps between windows of crop_hw [64, 64]",
+        ),
+        ("recipes.quick.iterations", 0, "config.recipes.quick: iterations: 0 must be at least 1"),
+        ("recipes.quick.batch_size", 0, "config.recipes.quick: batch_size: 0 must be at least 1"),
+        ("recipes.quick.threads", 0, "config.recipes.quick: threads: 0 must be at least 1"),
+        ("recipes.quick.lr", -0.1, "config.recipes.quick: lr: -0.1 must be at least 0"),
+        ("recipes.quick.flip", 1.5, "config.recipes.quick: flip: 1.5 must be at least 0 and at most 1"),
+        ("recipes.quick.scale_range", [2.0, 0.5], "scale_range: the lower end comes first, got [2.0, 0.5]"),
+        (
+            "recipes.quick.loss",
+            {"name": "ohem", "ohem_min_kept": 0},
+            "config.recipes.quick.loss: ohem_min_kept: 0 must be at least 1",
+        ),
     ],
 )
 def test_mistakes_are_named(values, path, value, message):
     put(values, path, value)
     with pytest.raises(ValueError, match=re.escape(message)):
         config.load(values)
+
+
+@pytest.mark.parametrize("recipe", ["quick", "other"])
+def test_two_networks_of_one_name_are_refused(values, recipe):
+    """Their cells differ in seed or recipe, and would be averaged or share the file of their cost."""
+    values["recipes"]["other"] = values["recipes"]["quick"] | {"iterations": 10}
+    one = values["matrix"][0] | {"methods": ["isnet"], "variants": [], "seeds": [0]}
+    other = one | {"recipes": [recipe], "seeds": [1], "options": {"isnet": {"width": 64}}}
+    name = f"scenes/isnet/resnet10t/{recipe}/seed1 and scenes/isnet/resnet10t/quick/seed0"
+    with pytest.raises(
+        ValueError, match=rf"config.matrix\[1\].options: {name} are two networks under one name"
+    ):
+        config.load(values | {"matrix": [one, other]})
+
+
+def test_a_folder_has_one_spelling(values):
+    loaded = config.load(values | {"results": "./out/", "logs": "logs//run"}).config
+    assert (loaded.results, loaded.logs, loaded.data) == ("out", "logs/run", "data")
 
 
 def test_a_limit_gives_every_cell_a_name_of_its_own(values):

@@ -34,6 +34,6 @@ def some_unreached(model: Segmentor, criterion: Criterion) -> bool:
     """
     twin = copy.deepcopy(model).train()
     images, labels = torch.zeros(2, 3, 64, 64, dtype=torch.uint8), torch.zeros(2, 64, 64, dtype=torch.int64)
-    progress = Progress(iteration=0, iterations=1, epoch=0, iterations_per_epoch=1)
+    progress = Progress(iteration=0, iterations=1, epoch=0)
     sum(twin.losses(images, labels, criterion, progress).values()).backward()
     return any(parameter.grad is None for parameter in twin.parameters() if parameter.requires_grad)

@@ -26,7 +26,7 @@ from seglib.models.segmentor import Progress, build_segmentor
 
 
 class NotFiniteError(ValueError):
-    """The loss is NaN or infinite. The weights are still those of before the step."""
+    """The loss or a gradient is NaN or infinite. The weights are still those of before the step."""
 
 
 class Stepper:
@@ -35,6 +35,10 @@ class Stepper:
     def __init__(self, *, cell: Cell, num_classes: int, weights: Path | None, device: torch.device):
         recipe, backbone = cell.recipe, cell.backbone
         if weights is not None:
+            if backbone.weights in (None, "imagenet"):
+                raise ValueError(
+                    f"--weights {weights}: the cell starts from {backbone.weights or 'random'} weights"
+                )
             backbone = replace(backbone, weights=str(weights))
         self.recipe, self.device = recipe, device
         self.seed = training_seed(cell)
@@ -89,18 +93,31 @@ class Stepper:
                 for name, term in {**terms, "loss": loss}.items():
                     wide = term.detach().to(torch.promote_types(term.dtype, torch.float32))
                     totals[name] = totals.get(name, 0.0) + wide / parts
-            # Read after the backward pass was queued, so that a GPU does not wait for the reading.
-            means = sum_over_processes(torch.stack([*totals.values()])) / world_size()
-            values = dict(zip(totals, means.tolist(), strict=True))
+            norm = self._clip_gradients()
+            # Read after all was queued, so that a GPU does not wait for the reading.
+            means = sum_over_processes(torch.stack([*totals.values(), norm])) / world_size()
+            *means, norm = means.tolist()
+            values = dict(zip(totals, means, strict=True))
             if not math.isfinite(values["loss"]):
-                raise NotFiniteError(_describe_failure(values, progress.iteration, lr, batch))
-            if self.recipe.clip_grad_norm is not None:
-                self.scaler.unscale_(self.optimizer)
-                torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad_norm)
+                raise NotFiniteError(_describe_failure("the loss", values, progress.iteration, lr, batch))
+            # In float16 the scaler passes such a step over, and lowers its scale.
+            if not math.isfinite(norm) and not self.scaler.is_enabled():
+                raise NotFiniteError(_describe_failure("a gradient", values, progress.iteration, lr, batch))
             self.scaler.step(self.optimizer)
             self.scaler.update()
             self.optimizer.zero_grad()
         return values
+
+    def _clip_gradients(self) -> Tensor:
+        """Their norm before that, a scalar."""
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        limit = self.recipe.clip_grad_norm
+        if limit is not None:
+            self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        if limit is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return norm
 
     def _gradients_stay_here(self, *, until: bool) -> AbstractContextManager:
         """Only with a batch's last part are gradients averaged over processes."""
@@ -122,9 +139,9 @@ class Stepper:
         return f"training on {images} crops of {height}x{width} at a time in {self.recipe.precision}"
 
 
-def _describe_failure(values: dict[str, float], iteration: int, lr: float, batch: Batch) -> str:
+def _describe_failure(what: str, values: dict[str, float], iteration: int, lr: float, batch: Batch) -> str:
     terms = ", ".join(f"{name} {value:g}" for name, value in values.items())
     return (
-        f"the loss is not finite in iteration {iteration} ({terms}), learning rate {lr:g}, images "
+        f"{what} is not finite in iteration {iteration} ({terms}), learning rate {lr:g}, images "
         f"{', '.join(batch.ids)}; lower recipe.lr, or set warmup_iterations, clip_grad_norm or precision"
     )

@@ -20,7 +20,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
+from torch import nn
 
 from seglib import progress, provenance, sources
 from seglib.cell import Cell
@@ -92,7 +94,7 @@ def run(
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     with distributed.processes(device), _alone(cell, checkpoints):
         rank, processes = distributed.rank(), distributed.world_size()
-        images_seen(cell.recipe, processes=processes)
+        norm_batch_size = images_seen(cell.recipe, processes=processes)
         stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
         train_set = TrainSet(
             manifest=manifest,
@@ -104,7 +106,8 @@ def run(
             processes=processes,
             cache=None if cache is None else data / "cache",
         )
-        training = _Training(cell, train_set, stepper, checkpoints / key, identity)
+        attempt = {"device": device.type, "processes": processes, "norm_batch_size": norm_batch_size}
+        training = _Training(cell, train_set, stepper, checkpoints / key, identity, attempt)
         training.resume()
         try:
             training.finish(workers=workers, checkpoint_interval_s=checkpoint_interval_s)
@@ -113,9 +116,8 @@ def run(
                 write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
             distributed.gather(0)  # torchrun ends all processes as soon as one fails
             raise
-        peak_mem_gib = max(distributed.gather(peak_memory_gib(device)))
         if rank == 0:
-            training.write(out, peak_mem_gib=peak_mem_gib)
+            training.write(out)
             _remove_checkpoints(checkpoints)
 
 
@@ -152,30 +154,54 @@ class _State:
     iteration: int = 0
     """Steps done."""
     started: str = field(default_factory=provenance.now)
-    resumed: int = 0
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    """On what each process that worked at this training ran, and after how many steps it began."""
+    encoder_sha256: str = ""
+    """Of the encoder's initial weights."""
     time_s: float = 0.0
+    peak_mem_gib: float = 0.0
+    """Of the process that used most, in any attempt."""
     sums: dict[str, float] = field(default_factory=dict)
     """Loss terms, summed since the last line of the log."""
 
 
 class _Training:
     def __init__(
-        self, cell: Cell, train_set: TrainSet, stepper: Stepper, folder: Path, identity: dict[str, Any]
+        self,
+        cell: Cell,
+        train_set: TrainSet,
+        stepper: Stepper,
+        folder: Path,
+        identity: dict[str, Any],
+        attempt: dict[str, Any],
     ):
         self.cell, self.train_set, self.stepper = cell, train_set, stepper
-        self.folder, self.identity = folder, identity
+        self.folder, self.identity, self.attempt = folder, identity, attempt
         self.iterations = train_set.iterations
         self.log = folder / "train_log.jsonl"
         self.log_interval = math.ceil(self.iterations / LOG_LINES)
         self.state = _State()
 
     def resume(self) -> None:
-        """Go back to the last checkpoint; the log forgets what came after it."""
+        """Go back to the last checkpoint; the log forgets what came after it.
+
+        ``ValueError`` where batch norm saw other batches before: the end would be neither training's.
+        """
         found = checkpoint_files.load(self.folder, **self._checkpoint_parts())
-        if found is not None:
+        if found is None:
+            self.state.encoder_sha256 = _digest(self.stepper.model.encoder)
+        else:
             self.state = _State(**found)
-            self.state.resumed += 1
             _say(f"going on after iteration {self.state.iteration} of {self.iterations}")
+        for before in self.state.attempts[:1]:
+            if before["norm_batch_size"] != self.attempt["norm_batch_size"]:
+                raise ValueError(
+                    f"batch norm saw {before['norm_batch_size']} images at a time when this training began, "
+                    f"in {before['processes']} processes, and would see {self.attempt['norm_batch_size']} now: "
+                    f"start as many processes again, or delete {self.folder} to start anew"
+                )
+        where = {name: value for name, value in provenance.describe().items() if name != "command"}
+        self.state.attempts.append({"after_iteration": self.state.iteration, **self.attempt, **where})
         iterations = {int(iteration) for iteration in distributed.gather(self.state.iteration)}
         if len(iterations) > 1:
             raise ValueError(
@@ -216,6 +242,7 @@ class _Training:
                     state.iteration += 1
                     state.time_s = meter.time_s()
                     memory_gib = peak_memory_gib(self.stepper.device)
+                    state.peak_mem_gib = max(state.peak_mem_gib, memory_gib)
                     bar.advance(note=f"loss {values['loss']:.3f}, lr {lr:.2e}, {meter}, {memory_gib:.1f} GiB")
                     if state.iteration % self.log_interval == 0:
                         self._write_log(epoch=batch.epoch, lr=lr, speed=meter.take())
@@ -225,6 +252,7 @@ class _Training:
                     if first and time.monotonic() - saved_s >= checkpoint_interval_s:
                         self._save()
                         saved_s = time.monotonic()
+            state.peak_mem_gib = max(distributed.gather(state.peak_mem_gib))
             if state.iteration < self.iterations:
                 self._save()
                 done = f"after iteration {state.iteration} of {self.iterations}"
@@ -233,11 +261,8 @@ class _Training:
                 distributed.gather(0)  # torchrun ends all processes as soon as one ends
                 raise SystemExit(128 + stopped_by)
 
-    def write(self, out: Path, *, peak_mem_gib: float) -> None:
-        """The finished training; the model comes after what describes it, and the seal of all last.
-
-        ``peak_mem_gib``: of the process that used most.
-        """
+    def write(self, out: Path) -> None:
+        """The finished training; the model comes after what describes it, and the seal of all last."""
         images = self.iterations * self.cell.recipe.batch_size
         record = {
             **provenance.describe(),
@@ -245,15 +270,15 @@ class _Training:
             "started": self.state.started,
             "finished": provenance.now(),
             "time_s": round(self.state.time_s, 3),
-            "device": self.stepper.device.type,
+            **self.attempt,
             "threads": torch.get_num_threads(),
-            "processes": distributed.world_size(),
-            "norm_batch_size": images_seen(self.cell.recipe, processes=distributed.world_size()),
-            "peak_mem_gib": round(peak_mem_gib, 3),
+            "peak_mem_gib": round(self.state.peak_mem_gib, 3),
             "images_per_s": round(images / self.state.time_s, 3),
             "data_digest": self.identity["data"],
             "code": self.identity["code"],
-            "resumed": self.state.resumed,
+            "resumed": len(self.state.attempts) - 1,
+            "attempts": self.state.attempts,
+            "encoder_sha256": self.state.encoder_sha256,
             "parameters": sum(parameter.numel() for parameter in self.stepper.model.parameters()),
         }
         write_json(out / "provenance.json", record)
@@ -270,12 +295,7 @@ class _Training:
         return batch.pin_memory() if self.stepper.device.type == "cuda" else batch
 
     def _position(self, batch: Batch) -> Progress:
-        return Progress(
-            iteration=self.state.iteration,
-            iterations=self.iterations,
-            epoch=batch.epoch,
-            iterations_per_epoch=self.train_set.batches_per_epoch,
-        )
+        return Progress(iteration=self.state.iteration, iterations=self.iterations, epoch=batch.epoch)
 
     def _checkpoint_parts(self) -> dict[str, Any]:
         return {
@@ -310,6 +330,12 @@ class _Training:
             file.write(json.dumps({**line, **speed}, allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())  # before the checkpoint that counts on it
+
+
+def _digest(module: nn.Module) -> str:
+    """SHA-256 of the weights and buffers."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    return hashlib.sha256(safetensors.torch.save(tensors)).hexdigest()
 
 
 def _say(line: str) -> None:

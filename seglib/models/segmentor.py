@@ -32,7 +32,6 @@ class Progress:
     iteration: int
     iterations: int
     epoch: int
-    iterations_per_epoch: int
 
 
 class Method(nn.Module):

@@ -51,10 +51,7 @@ def double_steps(cells, folder) -> dict:
                 data = TrainSet(
                     manifest=read_manifest(folder), recipe=cell.recipe, seed=0, fill=(0, 0, 0), **place
                 )
-                losses = [
-                    stepper.step(data.batch(i), Progress(i, iterations=8, epoch=i, iterations_per_epoch=1))
-                    for i in range(2)
-                ]
+                losses = [stepper.step(data.batch(i), Progress(i, iterations=8, epoch=i)) for i in range(2)]
                 tensors = {k: v.numpy().copy() for k, v in stepper.model.state_dict().items()}
                 found[name] = (losses, tensors)
     finally:

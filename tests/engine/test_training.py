@@ -19,7 +19,7 @@ from seglib.engine import checkpoints, training
 from seglib.engine.devices import choose_device
 from seglib.engine.loading import read_manifest
 from seglib.engine.randomness import training_seed
-from seglib.engine.stepping import Stepper
+from seglib.engine.stepping import NotFiniteError, Stepper
 from seglib.engine.training_set import TrainSet
 from seglib.models.segmentor import Progress
 from tests.models.method_tester import small_options
@@ -148,7 +148,27 @@ def test_stopped_by_a_signal_and_resumed_equals_uninterrupted(
     assert line.startswith(f"seglib train: stopped by {number.name} after iteration 5 of 8; ")
     assert_same(train(cell, miniature, tmp_path / "halves"), expected)
     assert read_log(tmp_path / "halves") == expected_log
-    assert json.loads((tmp_path / "halves/train/provenance.json").read_text())["resumed"] == 1
+    record = json.loads((tmp_path / "halves/train/provenance.json").read_text())
+    assert record["resumed"] == 1
+    assert [attempt["after_iteration"] for attempt in record["attempts"]] == [0, 5]
+    for attempt in record["attempts"]:
+        assert {name: attempt[name] for name in ("device", "processes", "cpu", "host")} == {
+            name: record[name] for name in ("device", "processes", "cpu", "host")
+        }
+    whole = json.loads((tmp_path / "whole/train/provenance.json").read_text())
+    assert record["encoder_sha256"] == whole["encoder_sha256"], "not that of the initial weights"
+
+
+def test_a_training_is_not_resumed_with_another_batch_for_batch_norm(miniature, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_after(patch, 4, signal.SIGTERM)
+        with pytest.raises(SystemExit):
+            train(make_cell(), miniature, tmp_path)
+    monkeypatch.setattr(training, "images_seen", lambda recipe, processes: 2)
+    with pytest.raises(
+        ValueError, match=r"batch norm saw 4 images at a time .* and would see 2 now: start as"
+    ):
+        train(make_cell(), miniature, tmp_path)
 
 
 def train_in_a_process(cell, data, folder):
@@ -276,7 +296,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(miniature):
         batch = data.batch(0)
         half = batch.images[:2], batch.labels[:2]
         batch = replace(batch, images=torch.cat([half[0], half[0]]), labels=torch.cat([half[1], half[1]]))
-        position = Progress(iteration=0, iterations=8, epoch=0, iterations_per_epoch=2)
+        position = Progress(iteration=0, iterations=8, epoch=0)
         loss = stepper.step(batch, position)["loss"]
         after.append((loss, [p.detach().clone() for p in stepper.model.parameters()]))
     assert after[0][0] == pytest.approx(after[1][0], rel=1e-6)
@@ -300,6 +320,27 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_is_remembered(miniature, tm
     mended = replace(cell, recipe=replace(cell.recipe, lr=0.01, iterations=2))
     train(mended, miniature, tmp_path)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(miniature):
+    stepper = Stepper(cell=make_cell(), num_classes=4, weights=None, device=torch.device("cpu"))
+    batch = TrainSet(
+        manifest=read_manifest(miniature), recipe=make_cell().recipe, seed=0, fill=(0,) * 3
+    ).batch(0)
+    parameter = next(stepper.model.method.parameters())
+    parameter.register_hook(lambda gradient: gradient * float("inf"))
+    before = [parameter.detach().clone() for parameter in stepper.model.parameters()]
+    with pytest.raises(NotFiniteError, match=r"a gradient is not finite in iteration 7 .*images train_"):
+        stepper.step(batch, Progress(iteration=7, iterations=8, epoch=3))
+    assert all(torch.equal(a, b) for a, b in zip(before, stepper.model.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("named", [None, "imagenet"])
+def test_a_file_of_weights_that_the_cell_does_not_name_is_refused(tmp_path, named):
+    cell = make_cell()
+    cell = replace(cell, backbone=replace(cell.backbone, weights=named))
+    with pytest.raises(ValueError, match=f"a.safetensors: the cell starts from {named or 'random'} weights"):
+        Stepper(cell=cell, num_classes=4, weights=tmp_path / "a.safetensors", device=torch.device("cpu"))
 
 
 def test_the_last_checkpoint_before_a_bad_loss_stays(miniature, tmp_path, monkeypatch):

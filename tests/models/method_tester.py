@@ -26,7 +26,7 @@ from seglib.engine.losses import build_criterion
 from seglib.models.segmentor import Method, Progress
 
 CRITERION = build_criterion(Loss())
-PROGRESS = Progress(iteration=0, iterations=10, epoch=0, iterations_per_epoch=5)
+PROGRESS = Progress(iteration=0, iterations=10, epoch=0)
 
 
 def small_options(method: str) -> dict[str, int]:

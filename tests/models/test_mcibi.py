@@ -134,7 +134,7 @@ def test_the_first_momentum_of_1_overwrites_the_memory():
 )
 def test_the_consistency_loss_starts_at_its_epoch(start, epoch, present):
     method = MCIBIFCN(**SMALL, consistency_epoch=start)
-    losses, _ = train_step(method, Progress(iteration=1, iterations=10, epoch=epoch, iterations_per_epoch=2))
+    losses, _ = train_step(method, Progress(iteration=1, iterations=10, epoch=epoch))
     assert ("consistency" in losses) == present
 
 

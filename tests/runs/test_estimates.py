@@ -20,11 +20,11 @@ def plan(tmp_path):
     return config.load(VALUES | {"results": str(tmp_path / "results")})
 
 
-def finish(plan, id, *, images_per_s, device="cpu", gpu=None, processes=1, size=1000):
+def finish(plan, id, *, images_per_s, device="cpu", gpu=None, processes=1, size=1000, **more):
     cell = next(cell for cell in plan.cells if cell.id == id)
     folder = paths.train_folder(plan.config.results, cell)
     folder.mkdir(parents=True)
-    record = {"cpu": "a CPU", "gpu": gpu, "device": device, "processes": processes}
+    record = {"cpu": "a CPU", "gpu": gpu, "device": device, "processes": processes, **more}
     record["images_per_s"] = images_per_s
     (folder / "provenance.json").write_text(json.dumps(record))
     (folder / "cell.json").write_text(cell.to_json())
@@ -64,6 +64,15 @@ def test_every_hardware_is_told_apart(plan):
     assert [(hours[name].timed, hours[name].unknown) for name in ("a CPU", "a GPU")] == [(1, 1), (1, 1)]
     assert hours["a GPU"].is_gpu
     assert hours["a GPU"].hours == pytest.approx(IMAGES / 80 / 3600)
+
+
+def test_a_training_that_went_on_elsewhere_tells_no_speed(plan):
+    here, there = ({"device": "cpu", "gpu": None, "cpu": name} for name in ("a CPU", "another"))
+    finish(plan, FCN, images_per_s=8.0, attempts=[here, here])
+    finish(plan, ISNET, images_per_s=80.0, attempts=[there, here])
+    [hours] = estimate(plan, FCN, ISNET).hours
+    assert (hours.timed, hours.unknown) == (1, 1)
+    assert hours.hours == pytest.approx(IMAGES / 8 / 3600)
 
 
 def test_hours_of_a_training_over_several_devices_are_those_of_all(plan):

@@ -106,6 +106,14 @@ def test_one_recipe_value_retrains_its_cells_only(project):
     assert project.planned() == rerun(FCN_FAST)
 
 
+def test_other_initial_weights_retrain_and_cost_no_model_anew(project):
+    (project.folder / "weights.safetensors").write_bytes(b"not read before the training starts")
+    project.configure(changed("backbones", "small", "weights", value="weights.safetensors"))
+    rules = {rule for rule, _ in project.planned()}
+    assert "train" in rules
+    assert rules & {"complexity", "speed"} == set()
+
+
 def test_adding_a_seed_runs_that_seed_only(project):
     project.configure(changed("matrix", 1, "seeds", value=[0, 1]))
     assert project.planned() == rerun(ISNET.replace("seed0", "seed1"))
@@ -118,6 +126,14 @@ def test_settings_of_the_run_rerun_no_cell(project):
     reordered["recipes"] = {name: dict(reversed(list(r.items()))) for name, r in CONFIG["recipes"].items()}
     project.configure(reordered)
     assert project.planned("--cores", "1") <= AFTER_SCORE
+
+
+def test_other_files_of_ones_own_are_looked_at_and_equal_pixels_retrain_nothing(project):
+    project.configure(
+        CONFIG | {"datasets": {"scenes": {"data_root": str(project.folder / "data/scenes/raw")}}}
+    )
+    assert project.planned("--cores", "1") >= {("download", ""), ("prepare", "")}
+    assert {rule for rule, _ in project.ran()} & {"train", "predict", "score"} == set()
 
 
 def test_editing_the_environment_file_reruns_nothing(project):

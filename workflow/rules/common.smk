@@ -8,6 +8,7 @@ to run (device, workers, mirror) are passed as `RunSetting`, which Snakemake doe
 import functools
 import json
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from seglib import ablations, paths, registry, sources
@@ -63,11 +64,20 @@ class RunSetting:
         )
 
 
-def choose_source(wildcards):
+def find_source(wildcards):
+    return PLAN.config.datasets.get(wildcards.dataset, configuration.DataSource())
+
+
+def choose_data_root(wildcards):
+    """The user's own copy of a data set, if there is one: other files, unlike another mirror of the archives."""
+    data_root = find_source(wildcards).data_root
+    return [f"--data-root={data_root}"] if data_root else []
+
+
+def choose_mirror(wildcards):
     """Where to fetch a data set from."""
-    source = PLAN.config.datasets.get(wildcards.dataset, configuration.DataSource())
-    mirror = None if source.data_root else source.mirror or PLAN.config.mirror
-    return RunSetting(mirror=mirror, data_root=source.data_root)
+    source = find_source(wildcards)
+    return RunSetting(mirror=None if source.data_root else source.mirror or PLAN.config.mirror)
 
 
 def find_manifest(wildcards):
@@ -216,12 +226,13 @@ def find_cell(wildcards):
 
 
 def describe_model(wildcards):
-    """The arguments of `seglib complexity` for a model at its training crop."""
+    """The arguments of `seglib complexity` for a model at its training crop. Its weights change no cost."""
     cell = find_cell(wildcards)
+    backbone = replace(cell.backbone, weights=None, weights_sha256=None)
     return [
         f"--method={cell.method}",
         f"--method-options={canonical_json(cell.method_options)}",
-        f"--backbone={canonical_json(cell.backbone)}",
+        f"--backbone={canonical_json(backbone)}",
         f"--input={cell.recipe.crop_hw[0]}x{cell.recipe.crop_hw[1]}",
         f"--num-classes={count_classes(wildcards)}",
     ]

@@ -17,9 +17,11 @@ rule download:
     params:
         code=digest_dataset_code("download"),
         out=subpath(output[0], parent=True),
-        source=choose_source,
+        data_root=choose_data_root,
+        mirror=choose_mirror,
     shell:
-        "python -m seglib download {wildcards.dataset} --out {params.out:q}" " {params.source} > {log:q} 2>&1"
+        "python -m seglib download {wildcards.dataset} --out {params.out:q} {params.data_root:q} {params.mirror}"
+        " > {log:q} 2>&1"
 
 
 checkpoint prepare:
