@@ -193,12 +193,13 @@ class _Training:
         else:
             self.state = _State(**found)
             _say(f"going on after iteration {self.state.iteration} of {self.iterations}")
-        for before in self.state.attempts[:1]:
-            if before["norm_batch_size"] != self.attempt["norm_batch_size"]:
+        for first in self.state.attempts[:1]:
+            before, now = first["norm_batch_size"], self.attempt["norm_batch_size"]
+            if before != now:
                 raise ValueError(
-                    f"batch norm saw {before['norm_batch_size']} images at a time when this training began, "
-                    f"in {before['processes']} processes, and would see {self.attempt['norm_batch_size']} now: "
-                    f"start as many processes again, or delete {self.folder} to start anew"
+                    f"batch norm saw {before} images at a time when this training began in "
+                    f"{first['processes']} processes, and would see {now} now: start as many processes again, "
+                    f"or delete {self.folder} to start anew"
                 )
         where = {name: value for name, value in provenance.describe().items() if name != "command"}
         self.state.attempts.append({"after_iteration": self.state.iteration, **self.attempt, **where})
