@@ -11,11 +11,14 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from signal import SIGINT
 from typing import Any
 
 from seglib import __version__, registry, typed
 from seglib.cell import Backbone, Cell, Protocol
+from seglib.termination import Terminated, terminated_as_interrupted
 
 MANIFESTS = "prepared data sets, of which the manifests are read (default: the configuration's folder)"
 
@@ -28,15 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if os.environ.get("RANK", "0") == "0":  # of the processes that torchrun starts, one says it for all
         print(f"$ python -m seglib {_hide_accounts(shlex.join(arguments))}", file=sys.stderr, flush=True)
     try:
-        registry.resolve(_target(step, options))(**options)
+        # A training stops at a point of its own choosing, and torchrun counts on that.
+        with nullcontext() if step == "train" else terminated_as_interrupted():
+            registry.resolve(_target(step, options))(**options)
     except (ValueError, OSError) as error:
         if os.environ.get("SEGLIB_TRACEBACK"):
             raise
         print(f"seglib {step}: error: {_one_line(error)}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print(f"seglib {step}: stopped; the next run goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (stop.signal if isinstance(stop, Terminated) else SIGINT))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -272,7 +277,9 @@ def _model(step: argparse.ArgumentParser) -> None:
 
 
 def _cell(text: str) -> Cell:
-    return _argument(Cell.from_json, text if text.lstrip().startswith("{") else Path(text).read_text("utf-8"))
+    if text.lstrip().startswith("{"):
+        return _argument(Cell.from_json, text)
+    return _argument(lambda file: Cell.from_json(Path(file).read_text("utf-8")), text)
 
 
 def _trained(text: str) -> Path:

@@ -3,14 +3,15 @@
     python -m seglib download camvid --out data/camvid/raw [--mirror DIR|URL | --data-root DIR]
 
 ``out`` then holds the files (with ``data_root`` they stay where they are), ``files.sha256`` with the
-SHA-256 of each (``sha256sum -c`` reads it too), and last ``source.json``: where they came from.
+SHA-256 of each (``sha256sum -c`` reads it too), and last ``source.json``: where they came from. With
+``data_root`` an empty ``.data_root`` says that the checksums are of the user's files, and bind no archive.
 A run with everything in place only checks it; a run after an interruption does what is missing.
 """
 
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ from seglib.progress import track
 from seglib.transfer import Job, fetch
 
 THREADS = 4
+OWN = ".data_root"
+"""Not in ``source.json``, which is gone when Snakemake runs the step again."""
 
 
 def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -> None:
@@ -43,6 +46,8 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
         root = Path(data_root).absolute()
         origin = {"source": "data_root", "data_root": str(root)}
         checksums = _check_own(description, root)
+        out.mkdir(parents=True, exist_ok=True)
+        (out / OWN).touch()
     elif description.SOURCES:
         root = out
         origin = {
@@ -94,6 +99,10 @@ def _check_own(description: DataSet, root: Path) -> dict[str, str]:
 def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -> dict[str, str]:
     """Make ``out`` hold every file of the archives; archives that were fetched are deleted at the end."""
     recorded = out / "files.sha256"
+    if (out / OWN).exists():  # last of the three, so that a stop in between changes nothing
+        marker.unlink(missing_ok=True)
+        recorded.unlink(missing_ok=True)
+        (out / OWN).unlink()
     expected = description.checksums() or (read_checksums(recorded) if recorded.exists() else {})
     found = _digests(out, expected)
     todo = {path for path in expected if found[path] != expected[path]}
@@ -122,18 +131,37 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
             if archive in fetched:
                 archive.unlink()  # so that the next run fetches it anew
             raise
-    try:
-        if not expected:
+    incomplete = None  # else what is missing: then the next run is to fetch the archives anew, and only then
+    if not expected:
+        try:
             found = _digests(out, _files(description, out))
-        elif missing := sorted(path for path in todo if found[path] is None):
-            raise ValueError(
-                f"{', '.join(map(str, archives.values()))}: holds no {missing[0]} ({len(missing)} such "
-                f"files); it is incomplete or another release: fetch it again"
-            )
-    finally:
-        for archive in fetched:
-            archive.unlink()
+        except (ValueError, FileNotFoundError) as error:
+            _refuse_strangers(description, out, found)
+            incomplete = error
+    elif missing := sorted(path for path in todo if found[path] is None):
+        incomplete = ValueError(
+            f"{', '.join(map(str, archives.values()))}: holds no {missing[0]} ({len(missing)} such "
+            f"files); it is incomplete or another release: fetch it again"
+        )
+    for archive in fetched:
+        archive.unlink()
+    if incomplete:
+        raise incomplete
     return found
+
+
+def _refuse_strangers(description: DataSet, out: Path, unpacked: Collection[str]) -> None:
+    """``ValueError`` for what would pass for a part of the data set and came from no archive."""
+    paths = (
+        Path(folder, name).relative_to(out).as_posix()
+        for folder, _, names in os.walk(out, followlinks=True)
+        for name in names
+    )
+    strangers = sorted(path for path in paths if description.has(path) and path not in unpacked)
+    if strangers:
+        raise ValueError(
+            f"{out / strangers[0]}: is in none of the archives ({len(strangers)} such files); move it away"
+        ) from None
 
 
 def _locate(description: DataSet, source: Source, out: Path, mirror: str | None) -> Path:

@@ -3,14 +3,14 @@
     seglib score --predictions runs/mine --labels data/camvid/labels/test --num-classes 11
 
 Files are matched by their path below the two folders. Writes ``metrics.json`` and, beside it,
-``counts.npz``, from which any other metric or subset follows without the images.
+``counts.npz``, from which any other metric or subset follows without the images. One folder holds one result.
 """
 
 import functools
 import math
 import os
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from seglib import progress, provenance, score_tables
+from seglib.against import compare, load_other, require_same_task
 from seglib.files import atomic_path, write_json
 from seglib.label_png import read_label_png
-from seglib.metrics import scores, statistics
+from seglib.metrics import scores
 from seglib.metrics.confusion import label_pair
-from seglib.metrics.counts import Counts, ImageCounts, Settings, count_image
-from seglib.seals import files_digest, seal
+from seglib.metrics.counts import FILE_NAME, Counts, ImageCounts, Settings, count_image
+from seglib.seals import files_digest, seal, sealed_files
 
 POLICIES = {
     "ignored_pixels": "removed: the prediction is set to ignore where the label is; never a class",
@@ -36,8 +37,8 @@ POLICIES = {
     "boundary_f": "contour pixels matched within a disk, pooled over images; "
     "neither the image's border nor a border to ignored pixels is a contour",
 }
-RESAMPLES = 2000
-CONFIDENCE = 0.95
+RECORD, SEAL = "scoring.json", "score.sha256"
+"""Beside every metrics file, whatever its name, as the counts are."""
 
 
 def run(
@@ -62,10 +63,11 @@ def run(
     ``predictions``, ``labels``: folders of single-channel PNGs with the same relative paths.
     ``class_names``: one name a line, in label order; a category may follow after a tab, then the IoU
     of categories is given too. ``subset``: labels without a prediction are left out, and the result says
-    how many there are. ``against``: another result's ``metrics.json`` or ``counts.npz``.
+    how many there are. ``against``: another result's ``metrics.json``, ``counts.npz`` or folder.
     ``csv``, ``latex``: also write the table as ``.csv``, ``.tex`` beside ``out``.
 
-    Raises ``ValueError`` naming the file for whatever cannot be scored; nothing is written then.
+    Raises ``ValueError`` naming the file for whatever cannot be scored or compared, and for the folder of a
+    result of another name; nothing is written then.
     """
     if workers < 1:
         raise ValueError(f"--workers {workers}: at least one is needed")
@@ -74,34 +76,34 @@ def run(
     folder = next(folder for folder in (out.parent, *out.parent.parents) if folder.exists())
     if not os.access(folder, os.W_OK):
         raise ValueError(f"{out}: {folder} is not writable; choose another --out")
+    _refuse_folder_of_another(out)
     settings = Settings(num_classes=num_classes, ignore_index=ignore_index, boundary_ratio=boundary_ratio)
     class_table = _class_table(class_names, num_classes)
-    other = None if against is None else Counts.load(_counts_file(against))
+    other = None if against is None else load_other(against)
     names, num_labels = matched_names(predictions, labels, subset=subset)
     if other is not None:
-        _require_same_task(settings, names, other)
+        require_same_task(settings, names, other)
     counts = count_files(names, predictions, labels, settings, workers=workers)
     metrics = summarize(counts, class_table, num_labels=num_labels)
-    written = [out.parent / "counts.npz", out, out.with_name("scoring.json")]
-    counts.save(written[0])
-    write_json(out, metrics)
-    if csv:
-        _write_text(out.with_suffix(".csv"), score_tables.csv_table(metrics))
-    if latex:
-        _write_text(out.with_suffix(".tex"), score_tables.latex_table(metrics))
     if other is not None:
         metrics["against"] = {"file": str(against), **compare(counts, other)}
-        write_json(out, metrics)
     record = {
         **provenance.describe(),
         "predictions_sha256": files_digest(predictions, [f"{name}.png" for name in names]),
         "labels_sha256": files_digest(labels, [f"{name}.png" for name in names]),
         "finished": provenance.now(),
     }
+    written = [out.with_name(FILE_NAME), out, out.with_name(RECORD)]
+    counts.save(written[0])
+    write_json(out, metrics)
+    if csv:
+        _write_text(out.with_suffix(".csv"), score_tables.csv_table(metrics))
+    if latex:
+        _write_text(out.with_suffix(".tex"), score_tables.latex_table(metrics))
     write_json(written[2], record)
-    seal(out.with_name("score.sha256"), written)
+    seal(out.with_name(SEAL), written)
     print(score_tables.text_table(metrics))
-    print(f"written: {out}, {out.parent / 'counts.npz'}")
+    print(f"written: {out}, {written[0]}")
 
 
 def matched_names(predictions: Path, labels: Path, *, subset: bool = False) -> tuple[list[str], int]:
@@ -173,40 +175,18 @@ def summarize(
     return _plain(metrics)
 
 
-def compare(counts: Counts, other: Counts) -> dict[str, Any]:
-    """Paired bootstrap over images of ``counts`` minus ``other``; ``ValueError`` unless both are of the same
-    images and labels, scored with the same settings.
-    """
-    _require_same_task(counts.settings, counts.images, other)
-    tables = counts.per_image(), other.per_image()
-    differ = (tables[0][:, 1] != tables[1][:, 1]).any(axis=1)
-    if differ.any():
+def _refuse_folder_of_another(out: Path) -> None:
+    """``ValueError`` where ``out`` would leave another metrics file without its counts."""
+    if out.name in (FILE_NAME, RECORD, SEAL):
+        raise ValueError(f"{out}: another file of the result has this name; choose another --out")
+    try:
+        sealed = {file.name for file in sealed_files(out.with_name(SEAL))}
+    except (FileNotFoundError, ValueError):  # no result, or one of which nothing is known
+        return
+    if others := sealed - {FILE_NAME, RECORD, out.name}:
         raise ValueError(
-            f"the other result was scored against another label of {counts.images[differ.argmax()]}"
+            f"{out}: {out.with_name(FILE_NAME)} belongs to {min(others)}; give each --out a folder of its own"
         )
-    compared = statistics.paired_bootstrap(
-        *tables, functools.partial(_flat_means, counts.settings), resamples=RESAMPLES, confidence=CONFIDENCE
-    )
-    return {
-        "question": "is this result better on images like these, given these two trainings?",
-        "method": f"paired bootstrap over images, {RESAMPLES} resamples",
-        "confidence": CONFIDENCE,
-        "metrics": {name: asdict(comparison) for name, comparison in compared.items()},
-    }
-
-
-def _require_same_task(settings: Settings, images: Sequence[str], other: Counts) -> None:
-    if settings != other.settings:
-        raise ValueError(f"the other result was scored with {other.settings}, this one with {settings}")
-    one_sided = sorted(set(images) ^ set(other.images))
-    if one_sided:
-        raise ValueError(f"the other result is of other images: {one_sided[0]} is in one of them only")
-
-
-def _flat_means(settings: Settings, sums: np.ndarray) -> dict[str, np.ndarray]:
-    means = scores.means(sums, settings.contour_radii_px)
-    boundary_f = means.pop("boundary_f")
-    return means | {f"boundary_f_{radius}px": values for radius, values in boundary_f.items()}
 
 
 def _count_files(predictions: Path, labels: Path, settings: Settings, name: str) -> ImageCounts:
@@ -256,12 +236,6 @@ def _class_table(file: Path | None, num_classes: int) -> list[tuple[str, str | N
     if len({category is None for _, category in table}) > 1:
         raise ValueError(f"{file}: give a category (after a tab) for every class or for none")
     return table
-
-
-def _counts_file(against: Path) -> Path:
-    if against.is_dir():
-        return against / "counts.npz"
-    return against if against.suffix == ".npz" else against.parent / "counts.npz"
 
 
 def _plain(value: Any) -> Any:

@@ -1,5 +1,7 @@
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,13 @@ def test_a_malformed_cell_says_what_is_wrong(call):
     assert "cell.dataset: expected text, got 1" in err
 
 
+def test_a_cell_that_is_no_file_says_so(call, tmp_path):
+    missing = str(tmp_path / "cell.json")
+    code, _, err = call("train", "--cell", missing, "--data", "d", "--out", "o", "--checkpoints", "c")
+    assert code == 2
+    assert missing in err.splitlines()[-1]
+
+
 def test_an_interrupt_says_that_the_next_run_goes_on(call, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
@@ -73,6 +82,66 @@ def test_an_interrupt_says_that_the_next_run_goes_on(call, monkeypatch):
     code, _, err = call("download", "scenes", "--out", "raw")
     assert code == 130
     assert "the next run goes on from here" in err
+
+
+TERMINATED = """
+import os, signal, sys
+from pathlib import Path
+from seglib import cli, files, registry
+def step(out, **_):
+    with files.atomic_folder(out) as folder:
+        (folder / "0.png").touch()
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+registry.resolve = lambda target: step
+cli.main(["download", "scenes", "--out", sys.argv[1]])
+"""
+
+
+def test_sigterm_leaves_nothing_half_written(tmp_path):
+    """Twice, as clusters do: the second one comes while the first is acted upon."""
+    done = subprocess.run(
+        [sys.executable, "-c", TERMINATED, tmp_path / "raw"], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr.splitlines()[-1] == "seglib download: stopped; the next run goes on from here"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The handler of SIGTERM within each step that ran."""
+    seen = []
+
+    def step(**_):
+        seen.append(signal.getsignal(signal.SIGTERM))
+
+    monkeypatch.setattr(registry, "resolve", lambda target: step)
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield seen
+    signal.signal(signal.SIGTERM, before)
+
+
+def test_sigterm_is_handled_within_a_step_only(seen):
+    cli.main(["download", "scenes", "--out", "raw"])
+    assert callable(seen[0])
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None], ids=["ignored", "handled"])
+def test_what_the_caller_does_at_sigterm_stays(seen, handler):
+    signal.signal(signal.SIGTERM, handler)
+    cli.main(["download", "scenes", "--out", "raw"])
+    assert seen == [signal.getsignal(signal.SIGTERM)] == [handler]
+
+
+def test_a_step_may_run_in_any_thread(seen):
+    thread = threading.Thread(target=cli.main, args=(["download", "scenes", "--out", "raw"],))
+    thread.start()
+    thread.join()
+    assert seen == [signal.SIG_DFL]
 
 
 def test_no_account_of_an_address_is_printed(call, tmp_path):

@@ -418,7 +418,7 @@ def test_the_users_folder_is_read_in_place(release, out, tmp_path, mini):
     before = contents(own)
     run(out, data_root=own)
     assert contents(own) == before
-    assert set(contents(out)) == {"source.json", "files.sha256"}
+    assert set(contents(out)) == {"source.json", "files.sha256", ".data_root"}
     source = json.loads((out / "source.json").read_text())
     assert source["source"] == "data_root"
     assert source["data_root"] == str(own)
@@ -430,6 +430,28 @@ def test_the_users_folder_without_published_checksums(release, out, tmp_path, mi
     run(out, data_root=tmp_path / "unpacked")
     assert minis.checksums(tmp_path / "unpacked") == expected
     assert len((out / "files.sha256").read_text().splitlines()) == FILES
+
+
+@pytest.mark.parametrize("rerun", ["snakemake", "command"])
+def test_checksums_of_the_users_folder_do_not_bind_archives(release, out, tmp_path, mini, monkeypatch, rerun):
+    """Nor do they after a stop, nor where files of the archives lie there from before."""
+    published, mini.published = mini.published, {}
+    run(out, mirror=release)
+    own = tmp_path / "own"
+    shutil.copytree(tmp_path / "unpacked", own)
+    (own / "labels/val/ulm/u0_ids.png").write_bytes(b"another release")
+    run(out, data_root=own)
+    if rerun == "snakemake":
+        (out / "source.json").unlink()
+    with monkeypatch.context() as patched:
+        interrupt_copies(patched, KeyboardInterrupt(), after=3)
+        with pytest.raises(KeyboardInterrupt):
+            run(out, mirror=release)
+    assert not (out / "source.json").exists()
+    run(out, mirror=release)
+    assert payload(out) == set(published)
+    assert files.read_checksums(out / "files.sha256") == published
+    assert json.loads((out / "source.json").read_text())["source"] == "archives"
 
 
 @pytest.mark.parametrize("change", ["missing", "different"])
@@ -687,6 +709,49 @@ def test_a_login_page_is_not_kept(served, out, mini):
     served.files[ARCHIVE] = archive
     run(out, mirror=served.url)
     assert payload(out) == set(mini.published)
+
+
+def test_a_stray_file_is_named_and_costs_no_second_fetch(served, out, mini):
+    mini.published = {}
+    stray = out / "images/train/bonn/stray_rgb.png"
+    stray.parent.mkdir(parents=True)
+    stray.write_bytes(b"x")
+    with pytest.raises(
+        ValueError, match=r"stray_rgb\.png: is in none of the archives .1 such files.; move it"
+    ):
+        run(out, mirror=served.url)
+    assert not (out / "source.json").exists()
+    stray.unlink()
+    run(out, mirror=served.url)
+    assert len(served.requests) == 1
+    assert ARCHIVE not in payload(out)
+    assert len(payload(out)) == FILES
+
+
+def test_a_check_that_breaks_off_costs_no_second_fetch(served, out, mini, monkeypatch):
+    mini.published = {}
+    with monkeypatch.context() as patched:
+        patched.setattr(mini, "find", lambda *_: os.stat(os.devnull + "/x"))  # as of a disk that went away
+        with pytest.raises(NotADirectoryError):
+            run(out, mirror=served.url)
+    run(out, mirror=served.url)
+    assert len(served.requests) == 1
+    assert len(payload(out)) == FILES
+
+
+@pytest.mark.parametrize("published", [True, False])
+def test_an_incomplete_archive_is_fetched_anew(served, release, out, mini, published):
+    whole = served.files[ARCHIVE]
+    spoil_missing_member(release / ARCHIVE)
+    served.files[ARCHIVE] = (release / ARCHIVE).read_bytes()
+    if not published:
+        mini.published = {}
+    with pytest.raises((ValueError, FileNotFoundError), match=r"val\.txt"):
+        run(out, mirror=served.url)
+    served.files[ARCHIVE] = whole
+    run(out, mirror=served.url)
+    assert len(served.requests) == 2
+    assert len(payload(out)) == FILES
 
 
 def test_two_archives_make_one_set_and_the_good_one_is_kept(served, out, mini, release, tmp_path):

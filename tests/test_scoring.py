@@ -2,6 +2,8 @@
 
 import csv
 import json
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -158,16 +160,67 @@ def test_against_results_that_cannot_be_compared(folders):
         ValueError, match=r"scored with .*boundary_ratio=0\.02.* this one with .*boundary_ratio=0\.1"
     ):
         score(folders, boundary_ratio=0.1, **elsewhere)
-    label = folders / "labels" / "south" / "a.png"
-    changed = np.array(Image.open(label))
-    changed[:5] = 0
-    write(label, changed)
+    relabel(folders)
     with pytest.raises(ValueError, match="another label of south/a"):
         score(folders, **elsewhere)
+    assert not (folders / "new").exists()
     for kind in ("labels", "predictions"):
         (folders / kind / "c.png").rename(folders / kind / "d.png")
     with pytest.raises(ValueError, match="of other images: c is in one of them only"):
         score(folders, **elsewhere)
+
+
+def relabel(folders):
+    label = folders / "labels" / "south" / "a.png"
+    changed = np.array(Image.open(label))
+    changed[:5] = 0
+    write(label, changed)
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_comparison_that_fails_leaves_the_earlier_result_as_it_was(folders):
+    score(folders)
+    before = contents(folders / "out")
+    relabel(folders)
+    with pytest.raises(ValueError, match="another label of south/a"):
+        score(folders, against=folders / "out", csv=True)
+    assert contents(folders / "out") == before
+
+
+def test_a_folder_holds_one_result(folders):
+    score(folders, out=folders / "res" / "a.json")
+    before = contents(folders / "res")
+    (folders / "predictions" / "c.png").write_bytes(b"not read before --out is refused")
+    with pytest.raises(
+        ValueError, match=r"b\.json: .*res/counts\.npz belongs to a\.json; give each --out"
+    ) as error:
+        score(folders, out=folders / "res" / "b.json")
+    assert "\n" not in str(error.value)
+    assert contents(folders / "res") == before
+    for name in ("counts.npz", "scoring.json", "score.sha256"):
+        with pytest.raises(ValueError, match=f"{name}: another file of the result has this name"):
+            score(folders, out=folders / "res" / name)
+    shutil.copy(folders / "labels" / "c.png", folders / "predictions" / "c.png")
+    assert score(folders, out=folders / "res" / "a.json")["num_images"] == 4  # the same one again
+
+
+def test_a_metrics_file_beside_the_counts_of_another_result_is_refused(folders):
+    score(folders)
+    shutil.copy(folders / "labels" / "c.png", folders / "predictions" / "c.png")
+    score(folders, out=folders / "better" / "metrics.json")
+    shutil.copy(folders / "out" / "counts.npz", folders / "better" / "counts.npz")
+    new = {"out": folders / "new" / "metrics.json"}
+    with pytest.raises(ValueError, match=r"better/metrics\.json: does not follow from .*better/counts\.npz"):
+        score(folders, against=folders / "better" / "metrics.json", **new)
+    other = folders / "out" / "other.json"
+    for text in ("{", "[]", "{}", '{"boundary_f": 1}', '{"boundary_f": {}, "miou": "high"}'):
+        other.write_text(text)
+        with pytest.raises(ValueError, match=r"other\.json: not a metrics\.json of seglib score"):
+            score(folders, against=other, **new)
+    assert not (folders / "new").exists()
 
 
 def test_a_file_too_few_or_too_many(folders):
@@ -274,6 +327,43 @@ def test_the_command_needs_no_torch(folders):
     assert done.stdout.startswith("class ")
     assert "score: 4/4" in done.stderr
     assert (folders / "m.json").exists()
+
+
+STOPPED = 128 + signal.SIGTERM, "seglib score: stopped; the next run goes on from here"
+WORKER_KILLED = (
+    2,
+    "seglib score: error: a worker process was killed, probably for want of memory: use fewer --workers",
+)
+
+
+@pytest.mark.parametrize(
+    ("whom", "end"),
+    [
+        ("os.killpg(0, {})", STOPPED),
+        ("os.kill(os.getppid(), {})", STOPPED),
+        ("os.kill(os.getpid(), {})", WORKER_KILLED),
+    ],
+    ids=["all", "parent", "worker"],
+)
+def test_a_terminated_score_leaves_no_file_and_no_worker(folders, whom, end):
+    """A worker sends the signal: to all processes, as Slurm does, to the first one or to itself."""
+    code = (
+        "import os, sys, time\nfrom seglib import cli, scoring\n"
+        f"scoring.count_image = lambda *_: ({whom.format(int(signal.SIGTERM))}, time.sleep(0.1))\n"
+        "cli.main(sys.argv[1:])"
+    )
+    arguments = (
+        f"score --predictions {folders}/predictions --labels {folders}/labels --num-classes {K}".split()
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments, "--out", f"{folders}/out/m.json", "--workers", "2"],
+        stderr=subprocess.PIPE,  # its end is that of the last worker
+        text=True,
+        timeout=60,
+        start_new_session=True,
+    )
+    assert (done.returncode, done.stderr.splitlines()[-1]) == end
+    assert not (folders / "out").exists()
 
 
 def test_a_subset_says_that_it_is_one(folders, maps, capsys):

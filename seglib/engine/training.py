@@ -198,8 +198,8 @@ class _Training:
             if before != now:
                 raise ValueError(
                     f"batch norm saw {before} images at a time when this training began in "
-                    f"{first['processes']} processes, and would see {now} now: start as many processes again, "
-                    f"or delete {self.folder} to start anew"
+                    f"{first['processes']} processes, and would see {now} now: start as many again, or "
+                    f"delete {self.folder} to start anew"
                 )
         where = {name: value for name, value in provenance.describe().items() if name != "command"}
         self.state.attempts.append({"after_iteration": self.state.iteration, **self.attempt, **where})

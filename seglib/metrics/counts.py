@@ -29,6 +29,7 @@ from seglib.metrics.boundary import boundary_counts, boundary_width
 from seglib.metrics.confusion import LabelPair, check_classes, region_confusion
 from seglib.metrics.contours import contour_counts
 
+FILE_NAME = "counts.npz"
 VERSION = 1
 
 ROWS = (

@@ -87,7 +87,7 @@ def _take(source: Path, target: Path, kind: str, outcome: Outcome) -> bool:
         return False
     if not target.exists():
         with naming_full_disk(target), atomic_folder(target) as temporary:
-            shutil.copytree(source, temporary, dirs_exist_ok=True)
+            shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=_leftovers)
             shutil.copystat(source, temporary)
         outcome.copied += 1
         return True
@@ -101,6 +101,11 @@ def _take(source: Path, target: Path, kind: str, outcome: Outcome) -> bool:
         return True
     outcome.conflicts.append(f"{source} and {target} differ in {_explain(source, target, differing)}")
     return False
+
+
+def _leftovers(_: str, names: list[str]) -> set[str]:
+    """What a killed writer left, which is hidden; the time that Snakemake keeps of a folder is none of it."""
+    return {name for name in names if name.startswith(".")} - {".snakemake_timestamp"}
 
 
 def _explain(source: Path, target: Path, differing: list[str]) -> str:

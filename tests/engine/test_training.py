@@ -166,7 +166,7 @@ def test_a_training_is_not_resumed_with_another_batch_for_batch_norm(miniature, 
             train(make_cell(), miniature, tmp_path)
     monkeypatch.setattr(training, "images_seen", lambda recipe, processes: 2)
     with pytest.raises(
-        ValueError, match=r"batch norm saw 4 images at a time .* and would see 2 now: start as"
+        ValueError, match=r"batch norm saw 4 images at a time .* and would see 2 now: start as many"
     ):
         train(make_cell(), miniature, tmp_path)
 

@@ -68,6 +68,18 @@ class TestTrace:
                 for step in ("train", "predict")
             ]
 
+    def test_a_row_of_another_table_is_one_line(self, seglib):
+        columns = Path("results/verdicts.csv").read_text().splitlines()[0].split(",")
+        assert {"method", "reason"} < set(columns)
+        Path("results/empty.csv").write_text("")
+        for name in ("verdicts", "empty"):
+            code, out = seglib("trace", f"results/{name}.csv:2")
+            assert code == 2
+            assert out == (
+                f"seglib trace: error: results/{name}.csv: no column 'cell'; "
+                "give a row of a results folder's summary.csv\n"
+            )
+
     @pytest.mark.parametrize(
         ("file", "broken"),
         [
@@ -196,7 +208,7 @@ class TestStatus:
         assert out.splitlines()[0] == "4 cells: 1 running, 1 failed, 1 missing, 1 outdated"
         assert f"{FCN}: train x: 1/2, 3/s, 00:01 left\n        {log}" in out
         assert f"{ISNET}: train: no weights\n        logs/cells/{ISNET}/train.log" in out
-        assert f"{FCN_FAST}: recipe.lr: 0.02 -> 0.5" in out
+        assert f"{FCN_FAST}: train: result has other values: recipe.lr: 0.02 -> 0.5" in out
         # Silent for long by the disk's clock, whatever this machine's says.
         written_s = log.stat().st_mtime
         monkeypatch.setattr(status, "disk_time_s", lambda folder: written_s + status.QUIET_S + 1)
@@ -257,6 +269,15 @@ class TestMerge:
         assert code == 0
         assert "was measured on another machine than results/models/scenes/fcn" in out
         assert json.loads(cost.with_suffix(".speed.json").read_text()) == {"latency_ms": 2.0}
+
+    def test_what_killed_writers_left_is_left_behind(self, seglib, other):
+        cell = other / "cells" / ISNET
+        for leftover in (cell / "val-ss" / ".predictions.k1ll3d", cell / "train" / ".cell.json.k1ll3d"):
+            leftover.mkdir()
+            (leftover / "half").write_bytes(b"x")
+        assert seglib("merge", other, "--out", "results")[0] == 2  # the one conflict
+        merged = {path.name for path in Path("results/cells", ISNET).rglob(".*")}
+        assert merged == {".snakemake_timestamp"}
 
     def test_half_a_result_is_left_behind(self, seglib, other):
         (other / "cells" / ISNET / "train" / "model.safetensors").write_bytes(b"half")
