@@ -68,7 +68,6 @@ def obstacles(claim: Claim, ours: Measurement) -> list[str]:
     """Everything that keeps the measurement from judging the claim; empty: it may."""
     found = open_questions(claim)
     flags = {
-        "fitted to this number": ours.fitted,
         "embedded data": ours.embedded_data,
         "subset of the images": ours.subset,
         "quick recipe": ours.quick_recipe,

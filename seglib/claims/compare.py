@@ -80,7 +80,6 @@ def summary_rows(
 def _row(record: Record, test: Test) -> dict[str, Any]:
     cell, evaluation = record.cell, test.evaluation
     metrics, cost, provenance = test.metrics or {}, record.cost or {}, record.provenance or {}
-    done = test.metrics is not None
     return {
         "dataset": cell.dataset,
         "split": evaluation.split,
@@ -97,8 +96,8 @@ def _row(record: Record, test: Test) -> dict[str, Any]:
         "train_time_s": provenance.get("time_s"),
         "commit": provenance.get("commit"),
         "cell": cell.id,
-        "status": "done" if done else record.status,
-        "reason": None if done else record.reason,
+        "status": test.status,
+        "reason": test.reason,
     }
 
 

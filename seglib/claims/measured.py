@@ -27,15 +27,13 @@ class Measurement:
     values: Mapping[int, float] = field(default_factory=dict)
     """By seed; fractions, counts or giga-MACs. A cost has one entry."""
     failures: Mapping[int, str] = field(default_factory=dict)
-    """By seed: the reason and the log of a training that failed."""
+    """By seed: the reason and the log of a training that failed, or of this very test."""
     options: tuple[str, ...] = ()
     """Method options that are not the defaults, e.g. ``soft=false``."""
     subset: bool = False
     """Trained or tested on a part of the images."""
     quick_recipe: bool = False
     embedded_data: bool = False
-    fitted: bool = False
-    """Its configuration was chosen because it meets the reported number."""
     command: str | None = None
     """What runs the cells that have no value yet."""
     gpu_hours: float | None = None

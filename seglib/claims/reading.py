@@ -27,10 +27,10 @@ def load_claims(paths: Iterable[Path] = (DATA,)) -> tuple[Claim, ...]:
     Raises ``ValueError`` naming file, line and column for a missing column or value, a value that is
     impossible or unreadable, an unknown name, and a claim that another row makes already.
     """
-    files = [file for path in map(Path, paths) for file in _csv_files(path)]
-    names = _known_names({file.parent for file in files})
+    tables = [file for path in map(Path, paths) for file in _csv_files(path)]
+    names = _known_names({file.parent for file in tables})
     claims: dict[tuple, Claim] = {}
-    for file in files:
+    for file in tables:
         for claim in _read(file, names):
             # A source that states no backbone may well list several models.
             key = claim.key if claim.backbone else (claim.key, claim.value)
@@ -42,6 +42,16 @@ def load_claims(paths: Iterable[Path] = (DATA,)) -> tuple[Claim, ...]:
                 )
             claims[key] = claim
     return tuple(claims.values())
+
+
+def files(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """Every file that claims and cards of these CSV files and folders are read from, the TOML files too.
+
+    Raises ``ValueError`` for a path that is not there, or holds none.
+    """
+    tables = [file for path in map(Path, paths) for file in _csv_files(path)]
+    folders = dict.fromkeys(file.parent for file in tables)
+    return (*tables, *(file for folder in folders for file in sorted(folder.glob("*.toml"))))
 
 
 def _csv_files(path: Path) -> list[Path]:

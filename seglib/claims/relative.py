@@ -1,10 +1,11 @@
 """Relative claims: "ISNet over FCN, ADE20K val, single scale, R50: +7.26", derived from reported rows.
 
-A difference is derived only where both numbers come from the same kind of source and the same
-release, under conditions that are stated and equal; no paper prints it.
+A difference is derived only where both numbers come from one source and one release, under
+conditions that are stated and equal; no paper prints it.
 """
 
 import dataclasses
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -44,15 +45,15 @@ class RelativeClaim:
 def derive(claims: Iterable[Claim], pairs: Iterable[tuple[str, str]]) -> tuple[RelativeClaim, ...]:
     """Every difference between a method and its baseline that equal protocols allow.
 
-    ``pairs``: (method, baseline), as the paper cards list them. Rows of several sources that say the
-    same give one relative claim.
+    ``pairs``: (method, baseline), as the paper cards list them. Several sources that say the same give
+    one relative claim.
     """
     claims = [claim for claim in claims if claim.unit == "%" and not claim.bound and _is_stated(claim)]
     derived: dict[tuple, RelativeClaim] = {}
     for method, baseline in pairs:
         for of in (claim for claim in claims if claim.method == method):
             for over in (claim for claim in claims if claim.method == baseline):
-                if _protocol(of) == _protocol(over):
+                if _origin(of) == _origin(over) and _protocol(of) == _protocol(over):
                     key = (of.paper, method, baseline, _protocol(of), of.value, over.value)
                     derived.setdefault(key, RelativeClaim(of=of, over=over))
     return tuple(derived.values())
@@ -69,3 +70,11 @@ def _protocol(claim: Claim) -> tuple:
         *(claim.backbone, claim.variant, claim.dataset, claim.metric, claim.provenance, claim.release),
         *dataclasses.astuple(claim.conditions),
     )
+
+
+def _origin(claim: Claim) -> str:
+    """The paper, the repository at its commit, or the page: numbers of two of them were not trained alike."""
+    if claim.provenance == "paper":
+        return claim.paper
+    repository = re.match(r"[\w./-]+@[0-9a-f]{7,40}", claim.source)
+    return repository[0] if repository else claim.source.partition(", ")[0]

@@ -18,6 +18,8 @@ from seglib.metrics.statistics import Comparison, Interval
 Verdict = Literal[
     "reproduced", "higher", "lower", "inconclusive", "single run", "not comparable", "failed", "not run"
 ]
+ANSWERS = ("reproduced", "higher", "lower", "inconclusive", "single run")
+"""Those that set a measured number beside the reported one under equal conditions."""
 MIN_SEEDS = 3
 IntervalOf = Callable[[Sequence[float]], Interval]
 

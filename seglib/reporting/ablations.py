@@ -40,11 +40,9 @@ class Pair:
 
 def pairs(block: Block) -> tuple[Pair, ...]:
     """Every measured variant whose parent is measured too."""
-    parents = {
-        group.cell.parent_id.rpartition("/")[0]: group for group in block.groups if not group.cell.variant
-    }
+    parents = {_parent(group): group for group in block.groups if not group.cell.variant}
     variants = [group for group in block.measured if group.cell.variant]
-    return _paired((group, parents.get(group.cell.parent_id.rpartition("/")[0])) for group in variants)
+    return _paired((group, parents.get(_parent(group))) for group in variants)
 
 
 def gains(block: Block, papers: Iterable[Paper]) -> tuple[Pair, ...]:
@@ -59,8 +57,12 @@ def gains(block: Block, papers: Iterable[Paper]) -> tuple[Pair, ...]:
     )
 
 
-def _conditions(group: Group) -> tuple[str, str, str]:
-    return group.cell.method, group.cell.backbone_name, group.cell.recipe_name
+def _parent(group: Group) -> tuple:
+    return group.cell.parent_id.rpartition("/")[0], group.changed
+
+
+def _conditions(group: Group) -> tuple:
+    return group.cell.method, group.cell.backbone_name, group.cell.recipe_name, group.changed
 
 
 def _paired(candidates: Iterable[tuple[Group, Group | None]]) -> tuple[Pair, ...]:

@@ -44,14 +44,38 @@ class Group:
         return self.records[0].cell
 
     @property
-    def measured(self) -> tuple[tuple[Record, Test], ...]:
-        """The trainings that were tested, with that test."""
+    def changed(self) -> tuple[str, ...]:
+        """Of frozen cells, what they would have otherwise today: the same for all."""
+        return self.records[0].changed
+
+    @property
+    def part(self) -> str:
+        """What to say behind a name where it ran with other values than that name stands for today."""
+        return f" (frozen; today {'; '.join(self.changed)})" if self.changed else ""
+
+    @property
+    def combination(self) -> str:
+        """The id of its cells without the seed: one name per group of a block."""
+        return self.cell.id.rpartition("/")[0] + self.part
+
+    @property
+    def label(self) -> str:
+        return method_label(self.cell) + self.part
+
+    @property
+    def tests(self) -> tuple[tuple[Record, Test], ...]:
+        """That test of every training, also where there is no result."""
         return tuple(
             (record, test)
             for record in self.records
             for test in record.tests
-            if test.evaluation == self.evaluation and test.metrics is not None
+            if test.evaluation == self.evaluation
         )
+
+    @property
+    def measured(self) -> tuple[tuple[Record, Test], ...]:
+        """The trainings that were tested, with that test."""
+        return tuple((record, test) for record, test in self.tests if test.metrics is not None)
 
     def estimate(self, metric: str) -> Estimate | None:
         """``None`` when no training has a value."""
@@ -89,7 +113,7 @@ class Block:
         """Tells a group from the others of the block: its method, and what is not the same for all; and that
         it saw a part of the images only.
         """
-        parts = [method_label(group.cell)]
+        parts = [group.label]
         for name in ("backbone_name", "recipe_name"):
             if len({getattr(other.cell, name) for other in self.groups}) > 1:
                 parts.append(getattr(group.cell, name))
@@ -123,11 +147,13 @@ def estimate(values: Iterable[float | None]) -> Estimate | None:
 
 
 def blocks(records: Sequence[Record]) -> tuple[Block, ...]:
-    """Every test of every combination, in the order of the plan."""
-    grouped: dict[tuple, dict[str, list[Record]]] = {}
+    """Every test of every combination, in the order of the plan. Frozen cells that ran with other values than
+    the plan has are a combination of their own: no mean and no difference may mix them.
+    """
+    grouped: dict[tuple, dict[tuple, list[Record]]] = {}
     for record in records:
         for test in record.tests:
-            combination = record.cell.id.rpartition("/")[0]
+            combination = record.cell.id.rpartition("/")[0], record.changed
             block = grouped.setdefault((record.cell.dataset, test.evaluation), {})
             block.setdefault(combination, []).append(record)
     return tuple(

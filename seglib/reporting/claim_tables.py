@@ -19,7 +19,7 @@ VERDICTS: dict[str, str] = {
     "inconclusive": "the interval straddles an edge of the tolerance",
     "single run": "fewer than three seeds: a distance, no verdict",
     "not comparable": "the protocols differ; the reason names how",
-    "failed": "the training failed",
+    "failed": "training or test failed",
     "not run": "nothing here measures it",
 }
 assert set(VERDICTS) == set(get_args(Verdict))

@@ -1,34 +1,48 @@
 """What exists of a plan: each cell's training, tests and cost, or why they are absent.
 
 Reads files only. A cell that failed or never ran is a record like any other, so that no table or
-page can lose it.
+page can lose it. A result counts for a plan only if it recorded the very values that the plan has.
 """
 
 import json
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from seglib import paths
-from seglib.cell import Cell, Protocol
+from seglib import paths, seals, typed
+from seglib.cell import Cell, Protocol, canonical_json
 from seglib.config import Evaluation, Plan
+from seglib.runs.reasons import changes
 
-Status = Literal["done", "failed", "unfinished", "missing"]
+T = TypeVar("T")
+Status = Literal["done", "failed", "unfinished", "outdated", "missing"]
 LOG_TAIL_LINES = 20
 MACHINERY_CHECKS = {"scenes"}
 """Data sets that exist to exercise the code, not to measure methods."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test:
-    """One split under one protocol; ``metrics`` is the content of ``metrics.json``."""
+class State:
+    """How far a training or a test is."""
+
+    status: Status = "done"
+    reason: str | None = None
+    """One line: why it is not ``done``, and which step is the reason."""
+    log: Path | None = None
+    """Log of the step that did not end well, where there is one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test(State):
+    """One split under one protocol; not ``done`` where its training is not."""
 
     evaluation: Evaluation
     folder: Path
     metrics: dict[str, Any] | None
+    """The content of ``metrics.json``; ``None`` unless it is ``done``."""
 
     @property
     def counts_file(self) -> Path:
@@ -36,17 +50,16 @@ class Test:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
-    """All that is known of one cell."""
+class Record(State):
+    """All that is known of one cell; its state is that of its first part that is not ``done``."""
 
     cell: Cell
-    status: Status
-    reason: str | None
-    """One line: why it is not ``done``."""
-    log: Path | None
-    """Log of the step that did not end well, where there is one."""
+    """As it is planned; a frozen one that has run: as it ran."""
+    changed: tuple[str, ...]
+    """What a frozen cell that has run would have otherwise today, e.g. ``recipe.lr: 0.1 -> 0.2``."""
     log_tail: tuple[str, ...]
     provenance: dict[str, Any] | None
+    """``None`` too where what was trained is not this cell."""
     cost: dict[str, Any] | None
     speed: dict[str, Any] | None
     tests: tuple[Test, ...]
@@ -126,86 +139,171 @@ def read_manifests(data: str | os.PathLike, records: Sequence[Record]) -> dict[s
     }
 
 
+def predictions_digest(test: Path) -> str | None:
+    """One SHA-256 over the predictions that a test wrote, as its seal has them: they need not be here.
+
+    ``None`` without a seal; ``ValueError`` when it is damaged.
+    """
+    seal, folder = test / "predict.sha256", test / "predictions"
+    if not seal.is_file():
+        return None
+    files = seals.sealed_files(seal).items()
+    written = {file.relative_to(folder).as_posix(): d for file, d in files if file.is_relative_to(folder)}
+    return seals.checksums_digest(written)
+
+
 def _size(size_hw: tuple[int, int]) -> str:
     return f"{size_hw[0]}×{size_hw[1]}"
 
 
-def _record(plan: Plan, results: Path, cell: Cell) -> Record:
-    damages: list[str] = []
-
-    def read(path: Path) -> dict[str, Any] | None:
-        try:
-            return read_json(path)
-        except ValueError as error:  # costs this cell, not the report
-            damages.append(str(error))
-            return None
-
-    train = paths.train_folder(results, cell)
-    provenance = read(train / "provenance.json")
-    tests = []
-    for evaluation in plan.evaluations(cell):
-        folder = paths.evaluation_folder(results, cell, evaluation.name)
-        prediction, metrics = read(folder / "prediction.json"), read(folder / "metrics.json")
-        if _is_stale(prediction, provenance):
-            metrics = None
-        tests.append(Test(evaluation=evaluation, folder=folder, metrics=metrics))
-    cost = read(paths.complexity_file(results, cell))
-    speed = read(paths.speed_file(results, cell))
-    status, reason, log = _state(plan, results, cell, provenance, tests)
-    if damages:
-        status, reason, log = "failed", damages[0], None
+def _record(plan: Plan, results: Path, planned: Cell) -> Record:
+    try:
+        cell, changed, provenance, trained = _training(plan, results, planned)
+    except ValueError as error:  # a damaged file costs this cell, not the report
+        cell, changed, provenance, trained = planned, (), None, State(status="failed", reason=str(error))
+    tests = tuple(
+        _test(plan, results, cell, evaluation, provenance, trained)
+        for evaluation in plan.evaluations(planned)
+    )
+    cost, costed = _cost(paths.complexity_file(results, cell), cell)
+    speed, timed = _cost(paths.speed_file(results, cell), cell)
+    parts = (trained, *tests, costed, timed)
+    first = next((part for part in parts if part.status != "done"), trained)
     return Record(
         cell=cell,
-        status=status,
-        reason=" ".join(reason.split()) if reason else None,
-        log=log,
-        log_tail=_tail(log) if log else (),
+        changed=changed,
+        status=first.status,
+        reason=first.reason,
+        log=first.log,
+        log_tail=_tail(first.log) if first.log else (),
         provenance=provenance,
         cost=cost,
         speed=speed,
-        tests=tuple(tests),
-        train=train,
+        tests=tests,
+        train=paths.train_folder(results, planned),
     )
 
 
-def _is_stale(prediction: dict[str, Any] | None, provenance: dict[str, Any] | None) -> bool:
-    """Whether a test is left over from an earlier training of the cell: one that failed or was stopped since
-    leaves the metrics of the one before. By recorded times, since copies of results lose those of files.
-    """
-    return provenance is None or (prediction is not None and prediction["finished"] < provenance["finished"])
-
-
-def _state(
-    plan: Plan, results: Path, cell: Cell, provenance: dict[str, Any] | None, tests: list[Test]
-) -> tuple[Status, str | None, Path | None]:
-    """Status, reason and log of the first step of a cell that left no result."""
+def _training(
+    plan: Plan, results: Path, planned: Cell
+) -> tuple[Cell, tuple[str, ...], dict[str, Any] | None, State]:
+    """The first four of what a :class:`Record` says: cell, what changed of it, provenance, state."""
+    folder = paths.train_folder(results, planned)
+    provenance, recorded = (read_json(folder / name) for name in ("provenance.json", "cell.json"))
     if provenance is None:
-        failure = read_json(paths.cell_folder(results, cell) / "checkpoints" / "failed.json")
-        log = paths.log_file(plan.config.logs, cell, "train")
-        if failure is not None:
-            return "failed", f"train: {failure['reason']}", log if log.is_file() else None
-        if log.is_file():
-            return _judge("train", log)
-        for step in ("prepare", "download"):
-            log = Path(plan.config.logs) / "data" / cell.dataset / f"{step}.log"
-            if read_manifest(plan.config.data, cell.dataset) is None and log.is_file():
-                return _judge(f"{step} {cell.dataset}", log)
-        return "missing", "train: has not run", None
-    for test in tests:
-        if test.metrics is None:
-            step = "score" if (test.folder / "predictions").is_dir() else "predict"
-            log = paths.log_file(plan.config.logs, cell, f"{test.evaluation.name}/{step}")
-            what = f"{step} {test.evaluation.name}"
-            return _judge(what, log) if log.is_file() else ("missing", f"{what}: has not run", None)
-    return "done", None, None
+        return planned, (), None, _untrained(plan, results, planned)
+    if recorded is None:
+        raise ValueError(f"{folder}/cell.json: gone, so what ran is not known; delete {folder} and run again")
+    ran, changed = _compare(recorded, planned)
+    if ran is not None and not changed:
+        return planned, (), provenance, State()
+    if ran is not None and ran.id == planned.id and planned.id in plan.frozen:
+        return ran, changed, provenance, State()
+    return planned, (), None, _outdated("train", changed)
 
 
-def _judge(step: str, log: Path) -> tuple[Status, str, Path]:
+def _test(
+    plan: Plan,
+    results: Path,
+    cell: Cell,
+    evaluation: Evaluation,
+    provenance: dict[str, Any] | None,
+    trained: State,
+) -> Test:
+    folder, metrics, state = paths.evaluation_folder(results, cell, evaluation.name), None, trained
+    if trained.status == "done":
+        try:
+            metrics, state = _scored(plan, cell, evaluation, folder, provenance)
+        except ValueError as error:
+            state = State(status="failed", reason=str(error))
+    return Test(evaluation=evaluation, folder=folder, metrics=metrics, **vars(state))
+
+
+def _scored(
+    plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path, provenance: dict[str, Any]
+) -> tuple[dict[str, Any] | None, State]:
+    """The metrics of a trained cell's test, and how far it is."""
+    prediction, metrics = read_json(folder / "prediction.json"), read_json(folder / "metrics.json")
+    # What a step that failed or was stopped since leaves is from the run before. By recorded times, since
+    # copies of results lose those of files.
+    if prediction is None or prediction["finished"] < provenance["finished"]:
+        metrics = None
+    if metrics is None or _counted_others(folder):
+        step = "score" if (folder / "predictions").is_dir() else "predict"
+        log = paths.log_file(plan.config.logs, cell, f"{evaluation.name}/{step}")
+        what = f"{step} {evaluation.name}"
+        missing = State(status="missing", reason=f"{what}: has not run")
+        return None, _judge(what, log) if log.is_file() else missing
+    recorded = {name: prediction.get(name) for name in ("split", "protocol")}
+    ran, changed = _compare(recorded | {"protocol_name": evaluation.protocol_name}, evaluation)
+    if ran is None or changed:
+        return None, _outdated(f"predict {evaluation.name}", changed)
+    scored, wanted = metrics["settings"]["boundary_ratio"], plan.config.boundary_ratio
+    if scored != wanted:
+        return None, _outdated(f"score {evaluation.name}", [f"boundary_ratio: {scored} -> {wanted}"])
+    return metrics, State()
+
+
+def _counted_others(folder: Path) -> bool:
+    """Whether a test predicted again after it was scored."""
+    scoring, written = read_json(folder / "scoring.json"), predictions_digest(folder)
+    return None not in (scoring, written) and scoring["predictions_sha256"] != written
+
+
+def _cost(path: Path, cell: Cell) -> tuple[dict[str, Any] | None, State]:
+    """A cost of the cell's model, ``None`` where it was counted of another; and whether the file is whole."""
+    try:
+        values = read_json(path)
+    except ValueError as error:
+        return None, State(status="failed", reason=str(error))
+    if values is None:
+        return None, State()
+    no_weights = {"weights": None, "weights_sha256": None}  # which change no cost
+    backbone, changed = _compare(values["backbone"] | no_weights, replace(cell.backbone, **no_weights))
+    same_options = canonical_json(values["method_options"]) == canonical_json(cell.method_options)
+    return values if backbone and not changed and same_options else None, State()
+
+
+def _compare(recorded: Any, planned: T) -> tuple[T | None, tuple[str, ...]]:
+    """The values that a step recorded, with defaults for settings that are newer (``None``: it knew others),
+    and where they differ from those planned.
+    """
+    try:
+        ran = typed.parse(type(planned), recorded, "")
+    except ValueError:  # from a version with other settings
+        ran = None
+    old, new = canonical_json(recorded if ran is None else ran), canonical_json(planned)
+    return ran, tuple(changes([repr(old)], [repr(new)]))
+
+
+def _outdated(step: str, changed: Sequence[str]) -> State:
+    return State(status="outdated", reason=f"{step}: result has other values: {'; '.join(changed)}")
+
+
+def _untrained(plan: Plan, results: Path, cell: Cell) -> State:
+    """Why there is no training."""
+    failure = read_json(paths.cell_folder(results, cell) / "checkpoints" / "failed.json")
+    log = paths.log_file(plan.config.logs, cell, "train")
+    if failure is not None:
+        reason = " ".join(f"train: {failure['reason']}".split())
+        return State(status="failed", reason=reason, log=log if log.is_file() else None)
+    if log.is_file():
+        return _judge("train", log)
+    for step in ("prepare", "download"):
+        log = Path(plan.config.logs) / "data" / cell.dataset / f"{step}.log"
+        if read_manifest(plan.config.data, cell.dataset) is None and log.is_file():
+            return _judge(f"{step} {cell.dataset}", log)
+    return State(status="missing", reason="train: has not run")
+
+
+def _judge(step: str, log: Path) -> State:
     """What the log of a step without a result says about it."""
     errors = [line for line in _tail(log) if ": error: " in line or re.match(r"[\w.]*Error\b", line)]
     if errors:
-        return "failed", f"{step}: {errors[-1].split(': error: ')[-1]}", log
-    return "unfinished", f"{step}: started and left no result (stopped, or still running)", log
+        reason = " ".join(f"{step}: {errors[-1].split(': error: ')[-1]}".split())
+        return State(status="failed", reason=reason, log=log)
+    reason = f"{step}: started and left no result (stopped, or still running)"
+    return State(status="unfinished", reason=reason, log=log)
 
 
 def _tail(log: Path) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ def context(
             _test(record, test, manifest, data, pictures) for test in record.tests if test.metrics is not None
         ],
         "legend": overlays.legend(manifest) if manifest else [],
-        "charts": curves.charts(record.train),
+        "charts": curves.charts(record.train) if record.provenance else (),
         "cost": cost_tables.modules(record.cost) if record.cost else None,
         "protocol": protocol(record),
         "provenance": provenance(record),
@@ -129,6 +129,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     rows = [
         ("commit", f"{commit}, with uncommitted changes (sha256 {diff})" if dirty else commit),
         ("code since then", f"changed: {', '.join(changed)}" if changed else "unchanged"),
+        *([("configuration since then", f"changed: {'; '.join(record.changed)}")] if record.changed else []),
         ("started, finished", f"{take('started')}, {take('finished')}"),
         ("training time", duration(take("time_s"))),
         ("stopped and resumed", f"{take('resumed')} times"),
@@ -143,7 +144,7 @@ def commands(record: Record, plan: Plan) -> list[str]:
     cell, train = record.cell, record.train
     dataset = Path(plan.config.data) / cell.dataset
     training = {
-        "cell": train / "cell.json" if (train / "cell.json").is_file() else cell.to_json(),
+        "cell": train / "cell.json" if record.provenance else cell.to_json(),
         "data": dataset,
         "out": train,
         "checkpoints": train.parent / "checkpoints",

@@ -71,14 +71,12 @@ def measurements(
     found, groups = [], {}
     for block in aggregate.blocks(records):
         for group in block.groups:
-            combination = group.cell.id.rpartition("/")[0]
-            groups[f"{combination} {block.evaluation.name}"] = group
-            found += _qualities(
-                plan, group, f"{combination} {block.evaluation.name}", manifests[block.dataset]
-            )
-            if combination not in groups:
-                groups[combination] = group
-                found += _costs(group, combination)
+            name = f"{group.combination} {block.evaluation.name}"
+            groups[name] = group
+            found += _qualities(plan, group, name, manifests[block.dataset])
+            if group.combination not in groups:
+                groups[group.combination] = group
+                found += _costs(group, group.combination)
     return found, groups
 
 
@@ -129,9 +127,9 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | N
             train_images=there["train"],
         ),
         "failures": {
-            record.cell.seed: f"{record.reason} (log: {record.log})" if record.log else record.reason
-            for record in group.records
-            if record.status == "failed"
+            record.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
+            for record, test in group.tests
+            if test.status == "failed"
         },
         "options": tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
         "subset": there != sizes or cell.limit is not None,

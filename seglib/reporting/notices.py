@@ -54,6 +54,11 @@ def warnings(plan: Plan, records: Sequence[Record]) -> list[str]:
     if changed:
         whose = "its" if len(changed) == 1 else "their"
         found.append(f"{_cells(changed)} kept as frozen; the code of {whose} training has changed since.")
+    if other := [record for record in records if record.changed]:
+        values = "; ".join(dict.fromkeys(value for record in other for value in record.changed))
+        found.append(
+            f"{_cells(other)} kept as frozen with other values than the configuration has today: {values}."
+        )
     return found
 
 

@@ -16,11 +16,9 @@ from seglib.claims.verdicts import Judgement
 from seglib.config import Plan
 from seglib.cost import paper_scale
 from seglib.cost.paper_scale import Cost
-from seglib.reporting import evidence
+from seglib.reporting import committed, evidence
 from seglib.reporting.collect import MACHINERY_CHECKS, Record, collect
 from seglib.reporting.evidence import Evidence
-
-CONFIGS = Path(__file__).parents[2] / "config"
 
 
 def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
@@ -36,9 +34,7 @@ def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, 
 
 def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
     """What the committed configurations would measure, on data that are no machinery check."""
-    for file in sorted(CONFIGS.rglob("*.yaml")):
-        if file.parent.name == "recipes":
-            continue
+    for file in committed.plans():
         try:
             other = configuration.load(configuration.read(file))
         except ValueError:  # it asks for something that is not here, e.g. a weights file: it cannot run here
@@ -50,7 +46,7 @@ def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
         manifests = dict.fromkeys(record.cell.dataset for record in records)
         for one in evidence.measurements(other, records, manifests)[0]:
             if one.command is not None:
-                name = str(file.relative_to(CONFIGS.parent))
+                name = str(file.relative_to(committed.CONFIGS.parent))
                 yield replace(one, command=one.command.replace("CONFIG", name, 1))
 
 

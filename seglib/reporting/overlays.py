@@ -62,7 +62,7 @@ def examples(
     if manifest is None:
         return [], f"No pictures: {data} is not prepared here."
     split = test.evaluation.split
-    entries = {entry["id"]: entry for entry in manifest["splits"][split]}
+    places = {entry["id"]: (place, entry) for place, entry in enumerate(manifest["splits"][split])}
     means = scores.means(counts.per_image()[:, :8], ())
     shown: dict[int, dict[str, Any]] = {}
     for choice in choose(means["miou"], means["boundary_iou"]):
@@ -71,14 +71,15 @@ def examples(
             continue
         id = counts.images[choice.index]
         prediction = test.folder / "predictions" / f"{id}.png"
-        if id not in entries or not prediction.is_file():
+        if id not in places or not prediction.is_file():
             return [], f"No pictures: {prediction} is not there."
-        image, label = (data / entries[id][kind] for kind in ("image", "label"))
+        place, entry = places[id]  # of the image in its split: the test may be of a part of it
+        image, label = (data / entry[kind] for kind in ("image", "label"))
         if not (image.is_file() and label.is_file()):
             return [], f"No pictures: the images of {data} are not there."
         names = [
-            *(f"{data.name}.{split}.{choice.index}.{kind}.jpg" for kind in ("input", "label")),
-            *(f"{stem}.{choice.index}.{kind}.jpg" for kind in ("prediction", "wrong")),
+            *(f"{data.name}.{split}.{place}.{kind}.jpg" for kind in ("input", "label")),
+            *(f"{stem}.{place}.{kind}.jpg" for kind in ("prediction", "wrong")),
         ]
         files = [out / name for name in names]
         palette, ignore = colours(manifest), manifest["ignore_index"]

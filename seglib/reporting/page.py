@@ -65,7 +65,8 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool, data
     if undone and not partial:
         raise ValueError(
             f"{len(undone)} of {len(records)} cells are not done, first {undone[0].cell.id}: "
-            f"{undone[0].reason}; run the workflow, or give --partial to show what there is"
+            f"{undone[0].reason}; run the workflow (it keeps outdated results that were copied here: delete "
+            "their folders), or give --partial to show what there is"
         )
     manifests = read_manifests(data or plan.config.data, records)
     blocks = aggregate.blocks(records)
@@ -192,7 +193,7 @@ def _index(
         "sustained": f"{evidence.SUSTAINED_FLOPS / 1e12:g}",
         "runs": runs,
         "runs_constants": runs_constants,
-        "run_statuses": ["done" if t.metrics else r.status for r in records for t in r.tests],
+        "run_statuses": [test.status for record in records for test in record.tests],
         "boundary_words": summaries.boundary_words(plan.config.boundary_ratio),
         "several_seeds": any(len(group.measured) > 1 for block in blocks for group in block.groups),
         "commits": ", ".join(
@@ -208,7 +209,7 @@ def _troubles(records: Sequence[Record]) -> list[list[Record]]:
     for record in records:
         if record.status != "done":
             found.setdefault((record.status, record.reason), []).append(record)
-    order = ("failed", "unfinished", "missing")
+    order = ("failed", "unfinished", "outdated", "missing")
     return sorted(found.values(), key=lambda group: order.index(group[0].status))
 
 

@@ -8,7 +8,7 @@ from seglib import registry, signatures
 from seglib.claims.claims import Claim
 from seglib.claims.papers import Paper
 from seglib.claims.relative import RelativeClaim
-from seglib.claims.verdicts import Judgement
+from seglib.claims.verdicts import ANSWERS, Judgement
 from seglib.reporting import claim_tables, tables
 from seglib.reporting.collect import Record, method_label
 from seglib.reporting.evidence import Evidence, text_of
@@ -39,7 +39,7 @@ def context(found: Evidence, records: Sequence[Record], shown: dict[str, Table])
         "num_derived": len(found.relative),
         "overview": overview(found, records),
         "num_papers": sum(bool(section["judgements"]) for section in sections),
-        "answered": sum(judgement.verdict != "not run" for judgement in found.all),
+        "answered": sum(judgement.verdict in ANSWERS for judgement in found.all),
         "papers": sections,
         "methods": [fidelity(method) for method in others],
     }
@@ -115,7 +115,7 @@ def _section(
         "card": card,
         "judgements": judgements,
         "counts": counts,
-        "answered": any(verdict != "not run" for verdict, _ in counts),
+        "ran": any(verdict != "not run" for verdict, _ in counts),
         "table": table,
         "constants": said,
         "verdicts": [judgement.verdict for judgement in judgements],

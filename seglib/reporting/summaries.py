@@ -10,7 +10,10 @@ from seglib.reporting.aggregate import Block, Group
 from seglib.reporting.collect import Record, Test, describe_protocol, method_label, num_images
 from seglib.reporting.tables import UNKNOWN, Column, Entry, Table
 
-STATUS_WORDS = {"done": "done", "failed": "failed", "unfinished": "unfinished", "missing": "not run"}
+STATUS_WORDS = {
+    **{word: word for word in ("done", "failed", "unfinished", "outdated")},
+    "missing": "not run",
+}
 METRIC_COLUMNS = (
     Column(name="miou", title="mIoU, %", number=True, interval=True),
     Column(name="boundary_iou", title="Boundary IoU, %", number=True, interval=True),
@@ -46,10 +49,11 @@ def scope(records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]
     members: dict[tuple, list[tuple[Record, Test]]] = {}
     for record in records:
         for test in record.tests:
-            key = (record.cell.dataset, record.cell.recipe_name, test.evaluation)
+            cell = record.cell  # of one recipe, frozen ones may have another schedule
+            key = (cell.dataset, cell.recipe_name, schedule(cell), test.evaluation)
             members.setdefault(key, []).append((record, test))
     rows = []
-    for (dataset, recipe, evaluation), found in members.items():
+    for (dataset, recipe, length, evaluation), found in members.items():
         cells = [record.cell for record, _ in found]
         done = sum(test.metrics is not None for _, test in found)
         rows.append(
@@ -57,7 +61,7 @@ def scope(records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]
                 tables.text(dataset),
                 _images(cells[0], manifests[dataset], "train"),
                 tables.text(recipe),
-                tables.text(schedule(cells[0])),
+                tables.text(length),
                 tables.text(f"{evaluation.split}: {describe_protocol(evaluation.protocol)}"),
                 _images(cells[0], manifests[dataset], evaluation.split),
                 tables.text(_names(method_label(cell) for cell in cells)),
@@ -94,7 +98,7 @@ def results(block: Block) -> Table:
         times_s = [record.provenance["time_s"] for record, _ in group.measured]
         rows.append(
             (
-                tables.text(method_label(group.cell)),
+                tables.text(group.label),
                 tables.text(group.cell.backbone_name),
                 tables.text(group.cell.recipe_name),
                 *(
@@ -193,7 +197,7 @@ def runs(records: Sequence[Record]) -> Table:
                     *(tables.percent(metrics.get(name)) for name in aggregate.METRICS),
                     tables.number(provenance.get("time_s"), duration),
                     tables.text((provenance.get("commit") or "")[:10] or UNKNOWN),
-                    tables.text(STATUS_WORDS["done" if test.metrics else record.status]),
+                    tables.text(STATUS_WORDS[test.status]),
                 )
             )
     return Table(name="cells", caption="Every training and test", columns=columns, rows=tuple(rows))

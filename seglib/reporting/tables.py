@@ -183,7 +183,7 @@ LATEX = str.maketrans(
         "~": r"\textasciitilde{}",
         "^": r"\textasciicircum{}",
         "±": r"$\pm$",
-        "Δ": r"$\\Delta$",
+        "Δ": r"$\Delta$",
         "⁶": r"$^6$",
         "⁹": r"$^9$",
         "·": r"$\cdot$",

@@ -102,7 +102,7 @@ def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
     """``{"recipe": {"lr": 1}}`` as ``{"recipe.lr": 1}``; lists of settings by position."""
     if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
         value = dict(enumerate(value))
-    if not isinstance(value, dict) or not value:
+    if not isinstance(value, dict):
         return {prefix: value}
     flat = {}
     for key, item in value.items():

@@ -7,7 +7,6 @@ counts as running while its log or its checkpoints grow. Their times are compare
 they lie on, not with this machine's clock, which may be wrong.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +14,9 @@ from typing import Any
 
 from seglib import config as configuration
 from seglib import paths, progress
-from seglib.cell import canonical_json
 from seglib.config import Plan
 from seglib.files import disk_time_s
 from seglib.reporting.collect import Record, collect
-from seglib.runs.reasons import changes
 
 QUIET_S = 8 * progress.LOG_INTERVAL_S
 """A step says something every ``LOG_INTERVAL_S``; one that was silent for longer than this has stopped."""
@@ -53,29 +50,13 @@ def cell_states(plan: Plan) -> Iterator[tuple[str, Record, str]]:
     results = Path(plan.config.results)
     now_s = disk_time_s(results if results.exists() else Path.cwd())
     for record in collect(plan, results):
-        if record.status == "done":
-            changed = list(_changed_values(plan, record))
-            yield ("outdated", record, "; ".join(changed)) if changed else ("done", record, "")
-        elif record.status == "unfinished":
+        if record.status == "unfinished":
             checkpoints = paths.cell_folder(results, record.cell) / "checkpoints"
             age_s = now_s - max(_written_s(record.log), *map(_written_s, checkpoints.glob("*/*")), 0.0)
             last = f"{record.log_tail[-1]}" if record.log_tail else ""
             yield ("running" if age_s < QUIET_S else "stopped"), record, last
         else:
             yield record.status, record, record.reason or ""
-
-
-def _changed_values(plan: Plan, record: Record) -> Iterator[str]:
-    """What the training had otherwise: results that were merged or copied carry no record that Snakemake
-    would compare, so it would keep them."""
-    try:
-        trained = json.loads((record.train / "cell.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return
-    if record.cell.id not in plan.frozen:
-        old, new = canonical_json(trained), record.cell.to_json()
-        if old != new:
-            yield from changes([repr(old)], [repr(new)])
 
 
 def _written_s(path: Path | None) -> float:

@@ -27,11 +27,14 @@ from seglib import provenance, scoring, seals
 from seglib.label_png import read_label_png
 from seglib.metrics.counts import Counts
 from seglib.prepare import data_digest
-from seglib.reporting.collect import read_json
+from seglib.reporting.collect import predictions_digest, read_json
 
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 MODEL = "model.safetensors"
 LARGE = (MODEL, "predictions")
+METRICS = ("miou", "boundary_iou", "pixel_accuracy")
+ROW = ("cell", "split", "protocol", "status", "reason", *METRICS)
+"""Columns of ``summary.csv`` that lead from a row to its result."""
 TOLERANCE = 1e-12
 """Between metrics of the same counts: numpy may add in another order elsewhere."""
 
@@ -108,7 +111,10 @@ def _find(result: str, results: Path) -> Iterator[tuple[Path, dict[str, str] | N
 
 
 def _read_row(file: Path, line: int) -> dict[str, str]:
-    rows = list(csv.DictReader(file.read_text("utf-8").splitlines()))
+    table = csv.DictReader(file.read_text("utf-8").splitlines())
+    if missing := [name for name in ROW if name not in (table.fieldnames or ())]:
+        raise ValueError(f"{file}: no column {missing[0]!r}; give a row of a results folder's summary.csv")
+    rows = list(table)
     if not 2 <= line <= len(rows) + 1:
         raise ValueError(f"{file}: line {line} is no row; they are in lines 2 to {len(rows) + 1}")
     if rows[line - 2]["status"] != "done":
@@ -117,7 +123,7 @@ def _read_row(file: Path, line: int) -> dict[str, str]:
 
 
 def _check_row(row: dict[str, str], metrics: dict[str, Any]) -> Check:
-    names = [name for name in ("miou", "boundary_iou", "pixel_accuracy") if row[name]]
+    names = [name for name in METRICS if row[name]]
     other = [name for name in names if row[name] != f"{metrics[name]:.6f}"]
     what = f"the row has the {', '.join(names)} of metrics.json"
     return Check("wrong" if other else "ok", f"{what}: not {', '.join(other)}" if other else what)
@@ -184,16 +190,10 @@ def _scored(test: Path) -> Iterator[Check]:
     if not (test / "scoring.json").is_file() or not (test / "predict.sha256").is_file():
         yield Check("unchecked", "which predictions were counted: no scoring.json or no predict.sha256")
         return
-    folder = test / "predictions"
-    written = {
-        path.relative_to(folder).as_posix(): digest
-        for path, digest in seals.sealed_files(test / "predict.sha256").items()
-        if path.is_relative_to(folder)
-    }
     yield _equal(
         "the counts are of these predictions (SHA-256)",
         _read(test / "scoring.json")["predictions_sha256"],
-        seals.checksums_digest(written),
+        predictions_digest(test),
     )
 
 

@@ -92,10 +92,11 @@ def test_only_like_is_compared_with_like():
     assert [(c.of.method, c.over.method, c.of.dataset, c.of.backbone, float(c.value)) for c in derived] == [
         ("isnet", "fcn", "ade20k", "resnet50c", 7.26),
         ("isnet", "fcn", "ade20k", "resnet101c", 4.70),
-        ("mcibi_deeplabv3", "deeplabv3", "ade20k", "resnet50c", 1.20),
-        ("mcibi_deeplabv3", "deeplabv3", "ade20k", "resnet101c", 0.50),
     ]
     assert {claim.provenance for claim in derived} == {"derived"}
+    for claim in derived:
+        repositories = {side.source.partition(":")[0] for side in (claim.of, claim.over)}
+        assert repositories == {"sssegmentation@eb1878c1"}
 
 
 def test_loading_needs_no_torch():

@@ -4,7 +4,7 @@ from decimal import Decimal
 import pytest
 
 from seglib.claims.claims import Conditions
-from seglib.claims.reading import COLUMNS, load_claims
+from seglib.claims.reading import COLUMNS, files, load_claims
 
 ROW = {
     "paper": "mine",
@@ -137,6 +137,22 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
     path.write_bytes(path.read_text(encoding="utf-8").encode("latin-1"))
     with pytest.raises(ValueError, match="not UTF-8"):
         load_claims([path])
+
+
+def test_everything_that_claims_are_read_from_is_listed(tmp_path):
+    """A report is made again when one of these files changes."""
+    mine = write(tmp_path, {})
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "folder").mkdir()
+    other = write(tmp_path / "folder", {}, name="other.csv")
+    cards = [other.with_suffix(".toml"), tmp_path / "elsewhere.toml", mine.with_suffix(".toml")]
+    for card in cards:
+        card.touch()
+    assert files([]) == ()
+    assert files([other.parent]) == (other, cards[0])
+    assert files([other.parent, mine]) == (other, mine, *cards)
+    with pytest.raises(ValueError, match=r"gone\.csv: no such file or folder of claims"):
+        files([tmp_path / "gone.csv"])
 
 
 def test_missing_files_are_named(tmp_path):

@@ -49,10 +49,39 @@ def test_what_is_unknown_is_not_equal(make_claim, unknown):
 
 
 def test_sources_that_agree_give_one_claim(make_claim):
-    rows = [make_claim(), make_claim(source="another page"), make_claim("36.96", method="fcn")]
-    assert len(derive(rows, [("isnet", "fcn")])) == 1
+    pages = ({}, {"source": "another page"})
+    baselines = [make_claim("36.96", method="fcn", **page) for page in pages]
+    rows = [make_claim(**page) for page in pages]
+    assert len(derive(rows + baselines, [("isnet", "fcn")])) == 1
     rows[1] = make_claim("44.30", source="another page")
-    assert [float(claim.value) for claim in derive(rows, [("isnet", "fcn")])] == [7.26, 7.34]
+    found = derive(rows + baselines, [("isnet", "fcn")])
+    assert [float(claim.value) for claim in found] == [7.26, 7.34]
+
+
+@pytest.mark.parametrize(
+    ("of", "over", "one"),
+    [
+        ("owner/code@0123abc:isnet.md", "owner/code@0123abc:docs/fcn.md", True),
+        ("owner/code@0123abc(2021-09-04):isnet.md", "owner/code@0123abc(2021-09-04):fcn.md", True),
+        ("owner/code@0123abc:isnet.md", "owner/code@0123abd:fcn.md", False),
+        ("owner/code@0123abc:README.md", "owner/other@0123abc:README.md", False),
+        ("arXiv 2210.05844 (SegViT), Table 1", "arXiv 2210.05844 (SegViT), Table 2", True),
+        ("https://example.org/a", "https://example.org/b", False),
+    ],
+)
+def test_numbers_of_two_sources_are_not_subtracted(make_claim, of, over, one):
+    rows = [make_claim(source=of), make_claim("36.96", method="fcn", source=over)]
+    assert len(derive(rows, [("isnet", "fcn")])) == one
+
+
+def test_the_source_of_a_papers_own_numbers_is_the_paper(make_claim):
+    def rows(other):
+        common = {"provenance": "paper", "release": None}
+        over = make_claim("36.96", method="fcn", source="Table 3", paper=other, **common)
+        return [make_claim(source="Table 1", **common), over]
+
+    assert len(derive(rows("isnet"), [("isnet", "fcn")])) == 1
+    assert derive(rows("another"), [("isnet", "fcn")]) == ()
 
 
 def test_costs_are_not_subtracted(make_claim):

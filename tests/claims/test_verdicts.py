@@ -123,7 +123,6 @@ def test_fewer_than_three_seeds_give_a_distance_and_no_verdict(make_claim, make_
         ({"output_stride": 16}, {}, "output stride 16 vs 8"),
         ({}, {"backbone": "resnet50"}, "backbone resnet50c vs resnet50"),
         ({"backbone": "resnest101e"}, {"backbone": "resnest101"}, "backbone resnest101e vs resnest101"),
-        ({}, {"fitted": True}, "fitted to this number"),
         ({}, {"embedded_data": True}, "embedded data"),
         ({}, {"subset": True}, "subset of the images"),
         ({}, {"quick_recipe": True}, "quick recipe"),

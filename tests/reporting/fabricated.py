@@ -1,5 +1,6 @@
 """A results folder as the steps leave it: real label maps, predictions, counts and metrics, no training."""
 
+import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -113,6 +114,8 @@ class Fabricated:
         write_json(
             paths.complexity_file(self.results, cell),
             {
+                "method_options": cell.method_options,
+                "backbone": dataclasses.asdict(cell.backbone),
                 "params": 1_000_000 + 10_000 * size,
                 "params_head": 100_000,
                 "params_backbone": 900_000,
@@ -131,6 +134,8 @@ class Fabricated:
         write_json(
             paths.speed_file(self.results, cell),
             {
+                "method_options": cell.method_options,
+                "backbone": dataclasses.asdict(cell.backbone),
                 "input_hw": list(cell.recipe.crop_hw),
                 "batch_size": 1,
                 "device": "cpu",
@@ -160,6 +165,14 @@ class Fabricated:
             prediction[wrong] = rng.integers(0, len(self.class_names), int(wrong.sum()))
             prediction[prediction == 255] = 0
             save_map(predictions / f"{id}.png", prediction)
+        write_json(
+            folder / "prediction.json",
+            {
+                "split": evaluation.split,
+                "protocol": dataclasses.asdict(evaluation.protocol),
+                "finished": "2026-01-01T00:02:00+00:00",
+            },
+        )
         scoring.run(
             predictions=predictions,
             labels=labels,

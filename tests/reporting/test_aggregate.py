@@ -3,7 +3,10 @@ import math
 
 import pytest
 
-from seglib.reporting import aggregate
+from seglib import config as configuration
+from seglib import paths
+from seglib.claims.papers import Paper
+from seglib.reporting import ablations, aggregate
 from seglib.reporting.aggregate import Block, Group
 from seglib.reporting.collect import collect
 
@@ -19,6 +22,28 @@ def groups_with(finished, values_by_group):
             records.append(dataclasses.replace(record, tests=(test,)))
         groups.append(Group(record.tests[0].evaluation, tuple(records)))
     return Block("scenes", record.tests[0].evaluation, tuple(groups))
+
+
+def test_frozen_cells_with_other_values_are_a_combination_of_their_own(fabricate):
+    """Seeds of two recipes are no sample of one, and a variant's parent has its values."""
+    made = fabricate().run_all()
+    first, second = ({"seeds": [seed], "freeze": not seed} for seed in (0, 1))
+    (block,) = made.config["matrix"]
+    for cell in made.plan.cells:
+        if cell.seed == 1:
+            path = paths.train_folder(made.results, cell) / "cell.json"
+            path.write_text(path.read_text().replace('"lr":0.05', '"lr":0.1'))
+    recipes = {"quick": made.config["recipes"]["quick"] | {"lr": 0.1}}
+    plan = configuration.load(made.config | {"matrix": [block | first, block | second], "recipes": recipes})
+    (block,) = aggregate.blocks(collect(plan, made.results))
+    assert [[record.cell.seed for record in group.records] for group in block.groups] == [[0]] * 3 + [[1]] * 3
+    assert [group.cell.recipe.lr for group in block.groups] == [0.05] * 3 + [0.1] * 3
+    labels = [block.label(group) for group in block.groups]
+    assert labels[0] == "fcn (frozen; today recipe.lr: 0.05 -> 0.1)"
+    assert labels[3] == "fcn"
+    assert [pair.parent.cell.seed for pair in ablations.pairs(block)] == [0, 1]
+    gains = ablations.gains(block, [Paper(title="", relative=(("isnet", "fcn"),))])
+    assert [(pair.parent.cell.seed, pair.variant.cell.seed) for pair in gains] == [(0, 0), (1, 1)]
 
 
 def test_the_interval_is_students():

@@ -1,6 +1,9 @@
+import json
+
 import pytest
 
-from seglib import paths
+from seglib import config as configuration
+from seglib import paths, seals
 from seglib.cell import Protocol
 from seglib.reporting.collect import collect, describe_protocol
 
@@ -83,6 +86,137 @@ def test_a_damaged_file_costs_its_cell_and_is_named(fabricate):
     assert damaged.status == "failed"
     assert damaged.reason == f"{path}: not valid JSON; delete it and run the workflow again"
     assert {record.status for record in others} == {"done"}
+
+
+def edit_json(path, change):
+    values = json.loads(path.read_text())
+    change(values)
+    path.write_text(json.dumps(values))
+
+
+def collect_with(made, **changes):
+    """The first record of a run, under a configuration that has changed since."""
+    return collect(configuration.load(made.config | changes), made.results)[0]
+
+
+@pytest.fixture
+def ran(fabricate):
+    """One cell, tested twice."""
+    block = {"datasets": ["scenes"], "methods": ["fcn"], "backbones": ["small"], "recipes": ["quick"]}
+    return fabricate(matrix=[block | {"seeds": [0], "protocols": ["ss", "ms_flip"]}]).run_all()
+
+
+def frozen(made):
+    return [made.config["matrix"][0] | {"freeze": True}]
+
+
+def faster(made, lr=0.1):
+    return {"recipes": {"quick": made.config["recipes"]["quick"] | {"lr": lr}}}
+
+
+def test_a_training_with_other_values_is_no_result(ran):
+    record = collect_with(ran, **faster(ran))
+    assert (record.status, record.provenance) == ("outdated", None)
+    assert record.reason == "train: result has other values: recipe.lr: 0.05 -> 0.1"
+    assert [(test.metrics, test.status) for test in record.tests] == [(None, "outdated")] * 2
+    assert record.cell.recipe.lr == 0.1
+
+
+def test_a_frozen_cell_is_what_ran(ran):
+    record = collect_with(ran, matrix=frozen(ran), **faster(ran))
+    assert (record.status, record.changed) == ("done", ("recipe.lr: 0.05 -> 0.1",))
+    assert record.cell == ran.plan.cells[0]
+    assert None not in [test.metrics for test in record.tests]
+    unchanged = collect_with(ran, matrix=frozen(ran))
+    assert (unchanged.status, unchanged.changed) == ("done", ())
+
+
+def test_a_frozen_cell_of_another_seed_is_no_result(ran):
+    edit_json(
+        paths.train_folder(ran.results, ran.plan.cells[0]) / "cell.json", lambda cell: cell.update(seed=5)
+    )
+    record = collect_with(ran, matrix=frozen(ran))
+    assert (record.status, record.reason) == ("outdated", "train: result has other values: seed: 5 -> 0")
+
+
+def test_a_test_with_another_protocol_or_split_costs_that_test_only(ran):
+    protocols = ran.config["protocols"] | {"ms_flip": {"scales": [0.5, 1.0]}}
+    record = collect_with(ran, protocols=protocols)
+    single, several = record.tests
+    assert record.provenance is not None
+    assert (single.status, single.reason) == ("done", None)
+    assert (several.status, several.metrics) == ("outdated", None)
+    assert several.reason == "predict val-ms_flip: result has other values: protocol.flip: true -> false"
+    assert (record.status, record.reason) == (several.status, several.reason)
+    edit_json(single.folder / "prediction.json", lambda values: values.update(split="test"))
+    single = collect_with(ran).tests[0]
+    assert single.reason == 'predict val-ss: result has other values: split: "test" -> "val"'
+
+
+def test_another_boundary_width_is_no_result(ran):
+    record = collect_with(ran, boundary_ratio=0.01)
+    assert record.reason == "score val-ss: result has other values: boundary_ratio: 0.02 -> 0.01"
+
+
+def test_metrics_of_earlier_predictions_are_no_result(ran):
+    test = collect_with(ran).tests[0]
+    seals.seal(test.folder / "predict.sha256", (test.folder / "predictions").iterdir())
+    assert collect_with(ran).tests[0].status == "done"
+    next((test.folder / "predictions").iterdir()).write_bytes(b"predicted again")
+    seals.seal(test.folder / "predict.sha256", (test.folder / "predictions").iterdir())
+    again = collect_with(ran).tests[0]
+    assert (again.status, again.reason, again.metrics) == ("missing", "score val-ss: has not run", None)
+
+
+def test_a_setting_that_is_newer_than_the_result_had_its_default(ran):
+    path = paths.train_folder(ran.results, ran.plan.cells[0]) / "cell.json"
+    edit_json(path, lambda cell: cell["recipe"].pop("blur"))
+    assert collect_with(ran).status == "done"
+    edit_json(path, lambda cell: cell["recipe"].update(gone=1))
+    assert collect_with(ran).reason.startswith("train: result has other values: recipe.blur: (none) -> 0.0; ")
+    assert collect_with(ran, matrix=frozen(ran)).reason.endswith("; recipe.gone: 1 -> (none)")
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [
+        ("train/cell.json", "{folder}/train/cell.json: gone, so what ran is not known; delete "),
+        ("val-ss/prediction.json", "score val-ss: has not run"),
+    ],
+)
+def test_without_a_record_of_what_ran_there_is_no_result(ran, file, reason):
+    folder = paths.cell_folder(ran.results, ran.plan.cells[0])
+    (folder / file).unlink()
+    record = collect_with(ran)
+    assert record.status != "done"
+    assert record.reason.startswith(reason.format(folder=folder))
+    assert record.tests[0].metrics is None
+
+
+def test_the_cost_of_another_model_is_not_shown(ran):
+    assert collect_with(ran).cost["params"] > 0
+    wider = collect_with(ran, matrix=frozen(ran), methods={"fcn": {"width": 64}})
+    assert wider.cost["params"] > 0, "the file is of the model that ran"
+    edit_json(
+        paths.complexity_file(ran.results, ran.plan.cells[0]),
+        lambda cost: cost.update(method_options={"width": 64}, backbone=cost["backbone"] | {"weights": "w"}),
+    )
+    assert collect_with(ran).cost is None
+    assert collect_with(ran, matrix=frozen(ran), methods={"fcn": {"width": 64}}).cost is None
+
+
+def test_each_test_has_its_own_state(ran):
+    failed = collect_with(ran).tests[1].folder
+    (failed / "metrics.json").unlink()
+    ran.write_log(
+        paths.log_file(ran.logs, ran.plan.cells[0], "val-ms_flip/score"), "seglib score: error: no space\n"
+    )
+    record = collect_with(ran)
+    assert [(test.status, test.reason) for test in record.tests] == [
+        ("done", None),
+        ("failed", "score val-ms_flip: no space"),
+    ]
+    assert record.status == "failed"
 
 
 def test_protocols_are_told_in_words():

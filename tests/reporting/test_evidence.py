@@ -8,6 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from seglib import config as configuration
 from seglib import paths
 from seglib.claims import compare
 from seglib.cost.paper_scale import Cost
@@ -161,6 +162,59 @@ def test_a_failed_training_is_a_verdict_with_its_log(made):
     assert judgement.verdict == "failed"
     assert "loss is not finite" in judgement.reason
     assert "train.log" in judgement.reason
+
+
+def test_a_failed_test_is_no_failure_of_another(made, tmp_path):
+    """The first seed has its single-scale number, though its test at several scales failed."""
+    block = made.config["matrix"][0] | {"protocols": ["ss", "ms_flip"]}
+    made = Fabricated(
+        made.config | {"matrix": [block], "data": str(tmp_path / "again")}, class_names=CamVid.CLASSES
+    )
+    for cell in made.plan.cells:
+        made.train(cell)
+        for evaluation in made.plan.evaluations(cell):
+            if (cell.seed, evaluation.protocol_name) != (0, "ms_flip"):
+                made.test(cell, evaluation)
+        log = paths.log_file(made.logs, cell, "val-ms_flip/predict")
+        if cell.seed == 0:
+            made.write_log(log, "seglib predict: error: out of memory\n")
+    several = {"test_scales": "0.5 1", "test_flip": "yes"}
+    write_claims(tmp_path / "claims", ISNET, ISNET | several)
+    (single, multi), _ = judged(made)
+    assert single.seeds == 3
+    assert not any("failed" in caveat for caveat in single.caveats)
+    assert multi.seeds == 2
+    (caveat,) = [caveat for caveat in multi.caveats if "failed" in caveat]
+    assert caveat.startswith("seed 0 failed: predict val-ms_flip: out of memory (log: ")
+
+
+def test_a_result_with_other_values_answers_nothing_unless_it_is_frozen(ran):
+    write_claims(Path(ran.config["claims"][0]), ISNET)
+    recipes = {"full": ran.config["recipes"]["full"] | {"lr": 0.1}}
+    frozen = [ran.config["matrix"][0] | {"freeze": True}]
+    for matrix, claimed_lr, verdict, reason in (
+        (ran.config["matrix"], 0.1, "not run", "planned, not run yet"),
+        (frozen, 0.1, "not comparable", "lr 0.1 vs 0.05"),
+        (frozen, 0.05, "reproduced", None),
+    ):
+        write_claims(Path(ran.config["claims"][0]), ISNET | {"lr": claimed_lr})
+        plan = configuration.load(ran.config | {"recipes": recipes, "matrix": matrix})
+        records = collect(plan, ran.results)
+        found = evidence.judge(plan, records, {"camvid": read_manifest(plan.config.data, "camvid")})
+        (judgement,) = [j for j in found.claims if j.claim.paper == "mine"]
+        assert judgement.verdict == verdict
+        assert reason in (None, judgement.reason)
+
+
+def test_what_is_not_comparable_is_no_answer(ran):
+    answered = []
+    for claim in (ISNET, ISNET | {"lr": 0.1}):
+        write_claims(Path(ran.config["claims"][0]), claim)
+        records = collect(ran.plan, ran.results)
+        found = evidence.judge(ran.plan, records, {"camvid": read_manifest(ran.plan.config.data, "camvid")})
+        shown = papers.claim_tables_of(found, lambda name: None)
+        answered.append(papers.context(found, records, shown)["answered"])
+    assert answered == [1, 0]
 
 
 def test_claims_of_costs_are_judged_without_seeds(made, tmp_path):

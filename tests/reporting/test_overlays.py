@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from seglib.metrics.counts import Counts
 from seglib.reporting import overlays
+from seglib.reporting.collect import collect, read_manifest
 
 PALETTE = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
 
@@ -65,3 +67,18 @@ def test_a_broken_image_is_an_error_that_names_the_file(pair):
     (pair / "image.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"image\.png: not a readable image"):
         overlays.draw_label(pair / "image.png", pair / "label.png", PALETTE, 255, [pair / "a", pair / "b"])
+
+
+def test_cells_that_are_tested_on_other_images_share_no_wrong_one(finished, tmp_path):
+    """As with ``limit``, where each seed has its own part of the images."""
+    manifest = read_manifest(finished.data, "scenes")
+    test = collect(finished.plan, finished.results)[0].tests[0]
+    whole = Counts.load(test.counts_file)
+    shown = set()
+    for name, part in (("first", [1, 1, 0, 0]), ("second", [0, 1, 1, 1])):
+        counts = whole.subset(part)
+        found, _ = overlays.examples(counts, manifest, finished.data / "scenes", test, tmp_path, name)
+        shown |= {(example["id"], address) for example in found for _, address in example["pictures"][:2]}
+    ids, addresses = zip(*shown, strict=True)
+    assert len(set(addresses)) == len(shown) == 2 * len(set(ids)), "one input and one label per image"
+    assert len(set(ids)) >= 3

@@ -106,7 +106,7 @@ def test_numbers_on_the_page_are_those_of_the_files(finished):
     shown = Links(finished.out / "cells" / page.summaries.page_name(cell)).text
     assert f"{100 * miou:.2f} %" in shown
     results = json.loads((finished.out / "results.json").read_text(encoding="utf-8"))
-    assert results["counts"] == {"done": 6, "failed": 0, "unfinished": 0, "missing": 0}
+    assert results["counts"] == {"done": 6, "failed": 0, "unfinished": 0, "outdated": 0, "missing": 0}
     assert results["cells"][0]["tests"]["val-ss"]["metrics"]["miou"] == miou
     rows = list(
         csv.DictReader(io.StringIO((finished.out / "tables" / "cells.csv").read_text(encoding="utf-8")))
@@ -282,6 +282,50 @@ def test_a_frozen_cell_says_that_its_code_has_changed(fabricate):
     assert "1 cell was kept as frozen; the code of its training has changed since." in build(made)
     cell = made.out / "cells" / page.summaries.page_name(made.plan.cells[0])
     assert "changed: seglib.models.fcn" in Links(cell).text
+
+
+def test_a_frozen_cell_is_shown_with_the_values_that_it_ran_with(fabricate):
+    made = fabricate()
+    made.run_all()
+    made.config["matrix"][0]["freeze"] = True
+    made.config["recipes"]["quick"]["iterations"] = 100_000
+    index = build(made)
+    said = "6 cells were kept as frozen with other values than the configuration has today"
+    assert f"{said}: recipe.iterations: 300 -&gt; 100000." in index
+    assert "300 iterations" in index
+    assert "100,000 iterations" not in index
+    page_of_cell = Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0]))
+    text = page_of_cell.text
+    assert text[text.index("iterations") + 1] == "300"
+    assert "changed: recipe.iterations: 300 -> 100000" in text
+    check_links(made.out)
+
+
+def test_an_outdated_result_shows_no_number_and_says_why(fabricate):
+    made = fabricate()
+    made.run_all()
+    made.config["recipes"]["quick"]["iterations"] = 100_000
+    reason = "train: result has other values: recipe.iterations: 300 -> 100000"
+    with pytest.raises(ValueError, match=f"6 of 6 cells are not done, first .*: {reason}; run the workflow"):
+        build(made)
+    text = " ".join(Links(made.out / "index.html").text) if build(made, partial=True) else ""
+    assert "0 of 6" in text
+    assert "6 outdated" in text
+    assert reason in text
+    assert reason in (made.out / "README.md").read_text(encoding="utf-8").replace("\\", "")
+    cell = Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0]))
+    assert "Training" not in cell.text, "no curve of another training"
+    assert "There is no training to tell of." in cell.text
+    results = json.loads((made.out / "results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(results, json.loads((made.out / "results.schema.json").read_text(encoding="utf-8")))
+    assert results["counts"]["outdated"] == 6
+    compare.run(config=made.config, out=made.results)
+    with open(made.results / "summary.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["status"], row["reason"], row["miou"], row["train_time_s"]) for row in rows} == {
+        ("outdated", reason, "", "")
+    }
+    check_links(made.out)
 
 
 def test_building_a_page_imports_no_torch():

@@ -50,6 +50,14 @@ def test_latex_is_booktabs_with_every_sign_escaped():
     )
 
 
+def test_latex_math_has_one_backslash():
+    titles = "Δ ± × · 10⁶ 10⁹ −"
+    table = Table(name="t", caption="", columns=(Column(name="d", title=titles),), rows=())
+    header = tables.to_latex(table).splitlines()[3]
+    assert header == r"$\Delta$ $\pm$ $\times$ $\cdot$ 10$^6$ 10$^9$ $-$ \\"
+    assert "\\\\" not in "".join(map(str, tables.LATEX.values()))
+
+
 def test_constant_columns_are_told_once():
     columns = (Column(name="a", title="A"), Column(name="b", title="B"), Column(name="c", title="C"))
     rows = tuple(tuple(map(tables.text, row)) for row in ("x1k", "x2k"))

@@ -45,6 +45,12 @@ def test_a_setting_that_came_or_went_is_told_from_null():
     assert lines == ["a: null -> (none)", "c: (none) -> 2"]
 
 
+def test_an_empty_group_of_settings_is_no_setting():
+    assert changes([repr('{"options":{}}')], [repr('{"options":{"width":64}}')]) == [
+        "options.width: (none) -> 64"
+    ]
+
+
 def test_changed_code_is_named_by_module():
     new = [CODE[0], "seglib.models.isnet=ba9876543210", "seglib.models.fresh=0123456789ab"]
     assert changes([repr(CODE)], [repr(new)]) == [

@@ -7,6 +7,7 @@ import re
 import stat
 
 import pytest
+import yaml
 
 from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, jobs
 
@@ -99,6 +100,40 @@ def test_editing_the_page_renders_again_only(project, part):
     path = sorted(path.glob("*.html"))[0] if path.is_dir() else path
     project.append(path, "\n")
     assert project.planned() == {("report", "")}
+
+
+def test_a_changed_configuration_that_claims_may_name_renders_again(project):
+    project.append("config/recipes/author_ade20k.yaml")
+    assert project.planned() == AFTER_SCORE
+
+
+def test_changed_claims_and_cards_are_judged_again(project):
+    """In a folder that the configuration names, and the ablations do not."""
+    folder = project.folder / "claims"
+    folder.mkdir()
+    row = {"paper": "mine", "method": "fcn", "dataset": "scenes", "metric": "miou", "value": "50"}
+    row |= {"unit": "%", "provenance": "paper", "source": "Table 1"}
+    (folder / "mine.csv").write_text(f"{','.join(row)}\n{','.join(row.values())}\n")
+    (folder / "mine.toml").write_text('title = "Mine"\n')
+    project.configure(CONFIG | {"claims": ["claims"]})
+    assert project.ran() == AFTER_SCORE
+    for name in ("mine.csv", "mine.toml"):
+        project.append(f"claims/{name}", "\n")
+        assert project.ran() == AFTER_SCORE
+    assert project.planned() == set()
+    (folder / "elsewhere.toml").write_text('method = ["mynet"]\n')
+    assert project.planned() == AFTER_SCORE
+
+
+def test_the_page_of_an_ablation_follows_its_claims(project):
+    ablation = yaml.safe_dump(CONFIG | {"claims": ["mine.csv"]})
+    (project.folder / "config" / "ablations" / "mine.yaml").write_text(ablation)
+    columns = "paper,method,dataset,metric,value,unit,provenance,source"
+    (project.folder / "mine.csv").write_text(f"{columns}\nmine,fcn,scenes,miou,50,%,paper,Table 1\n")
+    assert ("ablation", "") in project.ran("ablation_mine")
+    assert project.planned("ablation_mine") == set()
+    project.append("mine.csv", "mine,isnet,scenes,miou,50,%,paper,Table 1\n")
+    assert project.planned("ablation_mine") == {("ablation", ""), ("ablation_mine", "")}
 
 
 def test_one_recipe_value_retrains_its_cells_only(project):

@@ -14,6 +14,7 @@ from pathlib import Path
 from seglib import ablations, paths, registry, sources
 from seglib import config as configuration
 from seglib.cell import canonical_json
+from seglib.claims import reading
 
 PLAN = configuration.load(config)
 CONFIG_JSON = canonical_json(config)
@@ -247,7 +248,7 @@ def digest_model_code(step):
 
 def list_results(wildcards):
     """Every file that the comparison or an ablation's page reads."""
-    return list_files(find_ablation(wildcards.ablation).plan if "ablation" in wildcards.keys() else PLAN)
+    return list_files(find_plan(wildcards))
 
 
 def list_ablation_results(name):
@@ -257,6 +258,11 @@ def list_ablation_results(name):
     return listed
 
 
+def list_claims(wildcards):
+    """The files of reported numbers that a configuration adds."""
+    return reading.files(find_plan(wildcards).config.claims)
+
+
 def list_files(plan):
     for cell in plan.cells:
         yield str(paths.train_folder(RESULTS, cell) / "provenance.json")
@@ -264,6 +270,10 @@ def list_files(plan):
         yield str(paths.speed_file(RESULTS, cell))
         for test in plan.evaluations(cell):
             yield str(paths.evaluation_folder(RESULTS, cell, test.name) / "metrics.json")
+
+
+def find_plan(wildcards):
+    return find_ablation(wildcards.ablation).plan if "ablation" in wildcards.keys() else PLAN
 
 
 def find_ablation(name):

@@ -3,11 +3,13 @@
 `snakemake --report report.zip` takes the outputs marked here along, with the captions in workflow/report.
 """
 
+from seglib.reporting import committed
+
 
 rule compare:
     input:
         list_results,
-        claims=PLAN.config.claims,
+        claims=list_claims,
     output:
         summary=report(
             "<results>/summary.csv",
@@ -27,6 +29,7 @@ rule compare:
         "../../environment.yml"
     params:
         config=CONFIG_JSON,
+        planned_elsewhere=committed.digests(),
         code=digest_code("compare"),
         results=subpath(output.summary, parent=True),
     shell:
@@ -36,7 +39,7 @@ rule compare:
 rule report:
     input:
         list_results,
-        claims=PLAN.config.claims,
+        claims=list_claims,
         summary="<results>/summary.csv",
     output:
         page=report(
@@ -65,6 +68,7 @@ rule report:
         "../../environment.yml"
     params:
         config=CONFIG_JSON,
+        planned_elsewhere=committed.digests(),
         code=digest_code("report"),
         results=subpath(input.summary, parent=True),
         out=subpath(output.page, parent=True),
@@ -76,6 +80,7 @@ rule report:
 rule ablation:
     input:
         list_results,
+        claims=list_claims,
     output:
         "<reports>/ablations/{ablation}/index.html",
     log:
@@ -84,6 +89,7 @@ rule ablation:
         "../../environment.yml"
     params:
         config=describe_ablation,
+        planned_elsewhere=committed.digests(),
         code=digest_code("report"),
         results=RESULTS,
         out=subpath(output[0], parent=True),
