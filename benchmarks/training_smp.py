@@ -179,6 +179,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     cell = camvid_cell(arguments.recipe)
+    if arguments.weights:
+        cell = replace(cell, backbone=replace(cell.backbone, weights=str(arguments.weights)))
     recipe = replace(cell.recipe, crop_hw=tuple(arguments.crop or cell.recipe.crop_hw), deterministic=False)
     set_arithmetic(threads=recipe.threads, deterministic=False)
     manifest = read_manifest(arguments.data)

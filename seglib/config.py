@@ -67,7 +67,7 @@ class Block:
     """Devices that a training is spread over, where a machine has them."""
 
     def __post_init__(self):
-        for name in ("datasets", "methods", "backbones", "recipes", "seeds", "splits", "protocols"):
+        for name in ("datasets", "methods", "backbones", "recipes", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: an empty list leaves nothing to run; remove the block instead")
         check_range(self, "seeds", least=0)

@@ -99,30 +99,31 @@ def _check_own(description: DataSet, root: Path) -> dict[str, str]:
 def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -> dict[str, str]:
     """Make ``out`` hold every file of the archives; archives that were fetched are deleted at the end."""
     recorded = out / "files.sha256"
-    if (out / OWN).exists():  # last of the three, so that a stop in between changes nothing
-        marker.unlink(missing_ok=True)
-        recorded.unlink(missing_ok=True)
-        (out / OWN).unlink()
-    expected = description.checksums() or (read_checksums(recorded) if recorded.exists() else {})
+    own = (out / OWN).exists()
+    expected = description.checksums() or (read_checksums(recorded) if recorded.exists() and not own else {})
     found = _digests(out, expected)
     todo = {path for path in expected if found[path] != expected[path]}
     if expected and not todo:
         return found
-    marker.unlink(missing_ok=True)
+    if not own:
+        marker.unlink(missing_ok=True)
     archives = {source: _locate(description, source, out, mirror) for source in description.SOURCES}
     fetched = [] if mirror and not _is_url(mirror) else list(archives.values())
-    fetch(
-        [
-            Job(
-                url=_address(description, source, mirror),
-                target=archive,
-                size_mib=source.size_mib,
-                account=_account() if mirror else None,
-            )
-            for source, archive in archives.items()
-            if archive in fetched and not archive.exists()
-        ]
-    )
+    jobs = [
+        Job(
+            url=_address(description, source, mirror),
+            target=archive,
+            size_mib=source.size_mib,
+            account=_account() if mirror else None,
+        )
+        for source, archive in archives.items()
+        if archive in fetched and not archive.exists()
+    ]
+    if own:  # which stays in use until it is sure where the archives are to be had
+        marker.unlink(missing_ok=True)
+        recorded.unlink(missing_ok=True)
+        (out / OWN).unlink()  # last, so that a stop in between changes nothing
+    fetch(jobs)
     for source, archive in archives.items():
         try:
             _check_archive(archive, source.checksum)

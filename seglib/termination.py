@@ -1,5 +1,6 @@
 """A cluster's SIGTERM ends a step in order: Python's own way leaves what is half written where it is."""
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -26,6 +27,8 @@ def terminated_as_interrupted() -> Iterator[None]:
         if os.getpid() != process:  # a worker, which would hand the exception on as a result, and live
             os._exit(128 + number)
         signal.signal(number, signal.SIG_IGN)  # clusters repeat it, which must not cut the removal short
+        for worker in multiprocessing.active_children():  # a pool would first finish what it has begun
+            worker.terminate()
         raise Terminated
 
     is_main = threading.current_thread() is threading.main_thread()

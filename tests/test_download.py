@@ -454,6 +454,17 @@ def test_checksums_of_the_users_folder_do_not_bind_archives(release, out, tmp_pa
     assert json.loads((out / "source.json").read_text())["source"] == "archives"
 
 
+def test_without_archives_the_users_folder_stays_in_use(release, out, tmp_path, mini):
+    mini.published = {}
+    run(out, data_root=tmp_path / "unpacked")
+    before = payload(out), (out / "source.json").read_bytes(), (out / "files.sha256").read_bytes()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no such file; a mirror holds the archives"):
+        run(out, mirror=tmp_path / "empty")
+    after = payload(out), (out / "source.json").read_bytes(), (out / "files.sha256").read_bytes()
+    assert after == before
+
+
 @pytest.mark.parametrize("change", ["missing", "different"])
 def test_the_users_folder_must_be_the_release(release, out, tmp_path, change):
     path = tmp_path / "unpacked" / "labels/val/ulm/u0_ids.png"

@@ -349,7 +349,7 @@ def test_a_terminated_score_leaves_no_file_and_no_worker(folders, whom, end):
     """A worker sends the signal: to all processes, as Slurm does, to the first one or to itself."""
     code = (
         "import os, sys, time\nfrom seglib import cli, scoring\n"
-        f"scoring.count_image = lambda *_: ({whom.format(int(signal.SIGTERM))}, time.sleep(0.1))\n"
+        f"scoring.count_image = lambda *_: ({whom.format(int(signal.SIGTERM))}, time.sleep(40))\n"
         "cli.main(sys.argv[1:])"
     )
     arguments = (
@@ -359,7 +359,7 @@ def test_a_terminated_score_leaves_no_file_and_no_worker(folders, whom, end):
         [sys.executable, "-c", code, *arguments, "--out", f"{folders}/out/m.json", "--workers", "2"],
         stderr=subprocess.PIPE,  # its end is that of the last worker
         text=True,
-        timeout=60,
+        timeout=30,
         start_new_session=True,
     )
     assert (done.returncode, done.stderr.splitlines()[-1]) == end

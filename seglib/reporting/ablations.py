@@ -152,7 +152,8 @@ def _columns(name: tuple[str, str], parent: tuple[str, str], own: tuple[str, str
 
 def _row(pair: Pair, name: str) -> tuple[Entry, ...]:
     cell = pair.variant.cell
-    row = [tables.text(text) for text in (cell.method, name, cell.backbone_name, cell.recipe_name)]
+    recipe = cell.recipe_name + pair.variant.part
+    row = [tables.text(text) for text in (cell.method, name, cell.backbone_name, recipe)]
     row += [tables.measured(group.estimate("miou")) for group in (pair.parent, pair.variant)]
     for metric in METRICS:
         row += [_difference(pair.over_seeds[metric]), *_images(pair.over_images.get(metric))]

@@ -66,6 +66,11 @@ class Record(State):
     train: Path
     """Folder of the model, its log and its provenance."""
 
+    @property
+    def attempts(self) -> list[dict[str, Any]]:
+        """What each process that worked at the training said of its machine, versions and source."""
+        return (self.provenance or {}).get("attempts") or [self.provenance]  # older trainings: the last one's
+
 
 def collect(plan: Plan, results: Path) -> tuple[Record, ...]:
     """One record per cell, in the plan's order."""

@@ -125,6 +125,7 @@ def provenance(record: Record) -> list[tuple[str, str]]:
     machine = [take(name) for name in ("host", "cpu", "gpu", "driver")]
     versions = take("versions").items()
     del values["code"]  # digests, compared here
+    attempts = values.pop("attempts", [])
     changed = notices.changed_code(record)
     rows = [
         ("commit", f"{commit}, with uncommitted changes (sha256 {diff})" if dirty else commit),
@@ -133,10 +134,20 @@ def provenance(record: Record) -> list[tuple[str, str]]:
         ("started, finished", f"{take('started')}, {take('finished')}"),
         ("training time", duration(take("time_s"))),
         ("stopped and resumed", f"{take('resumed')} times"),
+        *((f"attempt {n}", _attempt(attempt)) for n, attempt in enumerate(attempts, 1) if len(attempts) > 1),
         ("machine", ", ".join(filter(None, machine))),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions if version)),
     ]
     return rows + [(name.replace("_", " "), _say(value)) for name, value in values.items()]
+
+
+def _attempt(attempt: dict[str, Any]) -> str:
+    where = ", ".join(filter(None, (attempt["host"], attempt["cpu"], attempt["gpu"])))
+    devices = f"{attempt['processes']} x {attempt['device']}"
+    return (
+        f"after iteration {attempt['after_iteration']}: {devices}; {where}; "
+        f"commit {attempt['commit'] or 'unknown'}; torch {attempt['versions']['torch']}"
+    )
 
 
 def commands(record: Record, plan: Plan) -> list[str]:
@@ -149,7 +160,8 @@ def commands(record: Record, plan: Plan) -> list[str]:
         "out": train,
         "checkpoints": train.parent / "checkpoints",
     }
-    if (weights := plan.weights_file(cell)) is not None:
+    named = cell.backbone.weights not in (None, "imagenet")  # a frozen cell may have begun from others
+    if named and (weights := plan.weights_file(cell)) is not None:
         training["weights"] = weights
     lines = [_line("train", **training)]
     for test in record.tests:

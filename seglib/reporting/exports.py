@@ -134,6 +134,7 @@ def _combination(block: Block, group: Group) -> dict[str, Any]:
         "variant": group.cell.variant,
         "backbone": group.cell.backbone_name,
         "recipe": group.cell.recipe_name,
+        "changed": list(group.changed),
         "seeds": [record.cell.seed for record, _ in group.measured],
         **{name: value and dataclasses.asdict(value) for name, value in estimates.items()},
     }

@@ -1,6 +1,7 @@
 """What a reader must know before the numbers: what they are no evidence for, and what is uneven."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from seglib import sources
 from seglib.config import Plan
@@ -30,24 +31,25 @@ def warnings(plan: Plan, records: Sequence[Record]) -> list[str]:
     """Where the cells of one report did not run under equal conditions."""
     trained = [record for record in records if record.provenance is not None]
     found = []
-    if dirty := [record for record in trained if record.provenance["dirty"]]:
+    if dirty := [record for record in trained if any(attempt["dirty"] for attempt in record.attempts)]:
         found.append(f"{_cells(dirty)} trained from a source tree with uncommitted changes.")
-    commits = _distinct(trained, lambda values: (values["commit"] or "unknown")[:10])
+    attempts = [attempt for record in trained for attempt in record.attempts]
+    commits = _distinct(attempts, lambda values: (values["commit"] or "unknown")[:10])
     if len(commits) > 1:
         found.append(f"Trained from {len(commits)} commits: {', '.join(commits)}. Their pages say which.")
     environments = _distinct(
-        trained,
+        attempts,
         lambda values: ", ".join(
             f"{n} {values['versions'][n]}" for n in ENVIRONMENT if values["versions"].get(n)
         ),
     )
     if len(environments) > 1:
         found.append(f"Trained in {len(environments)} environments: {'; '.join(environments)}.")
-    machines = _distinct(trained, lambda values: values["gpu"] or values["cpu"])
+    machines = _distinct(attempts, lambda values: values["gpu"] or values["cpu"])
     if len(machines) > 1:
         found.append(f"Trained on {len(machines)} kinds of device: {'; '.join(machines)}.")
     for dataset in dict.fromkeys(record.cell.dataset for record in trained):
-        of_it = [record for record in trained if record.cell.dataset == dataset]
+        of_it = [record.provenance for record in trained if record.cell.dataset == dataset]
         if len(_distinct(of_it, lambda values: values["data_digest"])) > 1:
             found.append(f"The cells of {dataset} were trained on different versions of its data.")
     changed = [record for record in trained if record.cell.id in plan.frozen and changed_code(record)]
@@ -68,8 +70,8 @@ def changed_code(record: Record) -> list[str]:
     return sorted(module for module in then.keys() | now.keys() if then.get(module) != now.get(module))
 
 
-def _distinct(records: Sequence[Record], value: Callable) -> list[str]:
-    return sorted({value(record.provenance) for record in records})
+def _distinct(records: Sequence[dict[str, Any]], value: Callable) -> list[str]:
+    return sorted({value(record) for record in records})
 
 
 def _cells(records: Sequence[Record]) -> str:

@@ -256,10 +256,11 @@ def _facts(records: Sequence[Record]) -> list[tuple[str, str, str]]:
         facts.insert(2, ("Variants", str(len(variants)), ", ".join(variants[:4])))
     seeds = {cell.seed for cell in cells}
     facts.append(("Seeds", str(len(seeds)), summaries.ranges(seeds)))
-    trained = [record.provenance for record in records if record.provenance is not None]
+    trained = [record for record in records if record.provenance is not None]
     if trained:
-        devices = dict.fromkeys(values["gpu"] or values["cpu"] for values in trained)
-        time_s = sum(values["time_s"] for values in trained)
+        attempts = (attempt for record in trained for attempt in record.attempts)
+        devices = dict.fromkeys(values["gpu"] or values["cpu"] for values in attempts)
+        time_s = sum(record.provenance["time_s"] for record in trained)
         facts.append(("Training time", summaries.duration(time_s), ", ".join(devices)))
     return facts
 

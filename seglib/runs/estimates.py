@@ -178,9 +178,9 @@ def _past_trainings(results: Path) -> Iterator[Past]:
             model_bytes = (train / "model.safetensors").stat().st_size
         except (OSError, ValueError):
             continue
-        attempts = {(one["device"], one["gpu"], one["cpu"]) for one in record.get("attempts", ())}
-        if len(attempts) > 1:
-            continue  # the time is no single machine's
+        attempts = record.get("attempts", ())
+        if len({tuple(one[name] for name in ("device", "gpu", "cpu", "processes")) for one in attempts}) > 1:
+            continue  # its time says nothing of either
         hardware = f"GPU {record['gpu']}" if record["device"] == "cuda" else record["cpu"]
         yield Past(
             hardware=hardware,

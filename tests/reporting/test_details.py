@@ -100,5 +100,11 @@ def test_provenance_hides_nothing_that_was_written(finished):
     assert said["new fact"] == "42"
     assert said["commit"] == record.provenance["commit"]
     assert said["command"] == record.provenance["command"]
+    attempt = {"host": "node1", "cpu": "Some CPU", "gpu": "A Card", "commit": None, "device": "cuda"}
+    attempt |= {"processes": 4, "versions": {"torch": "2.13.0"}}
+    record.provenance["attempts"] = [attempt | {"after_iteration": n} for n in (0, 90)]
+    assert dict(details.provenance(record))["attempt 2"] == (
+        "after iteration 90: 4 x cuda; node1, Some CPU, A Card; commit unknown; torch 2.13.0"
+    )
     record.provenance.update(dirty=True, dirty_diff_sha256="abc")
     assert "uncommitted changes (sha256 abc)" in dict(details.provenance(record))["commit"]

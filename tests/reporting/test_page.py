@@ -268,6 +268,11 @@ def test_uneven_conditions_are_warned_of(fabricate):
     assert "Trained from 2 commits: 0123456789, ffffffffff" in index
     assert "different versions of its data" in index
     assert "2 kinds of device" in index
+    values = json.loads(path.read_text())
+    attempt = {name: values[name] for name in ("host", "cpu", "gpu", "versions", "commit", "dirty")}
+    attempt |= {"after_iteration": 0, "device": "cuda", "processes": 4, "gpu": "A Card"}
+    write_json(path, values | {"attempts": [attempt, attempt | {"after_iteration": 90, "gpu": None}]})
+    assert "3 kinds of device: A Card; Another CPU x 64; Some CPU x 2" in build(made)
 
 
 def test_a_frozen_cell_says_that_its_code_has_changed(fabricate):

@@ -67,11 +67,12 @@ def test_every_hardware_is_told_apart(plan):
 
 
 def test_a_training_that_went_on_elsewhere_tells_no_speed(plan):
-    here, there = ({"device": "cpu", "gpu": None, "cpu": name} for name in ("a CPU", "another"))
+    here = {"device": "cpu", "gpu": None, "cpu": "a CPU", "processes": 1}
     finish(plan, FCN, images_per_s=8.0, attempts=[here, here])
-    finish(plan, ISNET, images_per_s=80.0, attempts=[there, here])
-    [hours] = estimate(plan, FCN, ISNET).hours
-    assert (hours.timed, hours.unknown) == (1, 1)
+    finish(plan, ISNET, images_per_s=80.0, attempts=[here | {"cpu": "another"}, here])
+    finish(plan, PSPNET, images_per_s=80.0, attempts=[here | {"processes": 4}, here])
+    [hours] = estimate(plan, FCN, ISNET, PSPNET).hours
+    assert (hours.timed, hours.unknown) == (1, 2)
     assert hours.hours == pytest.approx(IMAGES / 8 / 3600)
 
 

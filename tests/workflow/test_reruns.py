@@ -169,6 +169,8 @@ def test_other_files_of_ones_own_are_looked_at_and_equal_pixels_retrain_nothing(
     )
     assert project.planned("--cores", "1") >= {("download", ""), ("prepare", "")}
     assert {rule for rule, _ in project.ran()} & {"train", "predict", "score"} == set()
+    project.configure(CONFIG)  # as where it was given once, on the command line
+    assert {rule for rule, _ in project.planned("--cores", "1")} & {"download", "prepare", "train"} == set()
 
 
 def test_editing_the_environment_file_reruns_nothing(project):

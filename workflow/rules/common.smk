@@ -70,15 +70,21 @@ def find_source(wildcards):
 
 
 def choose_data_root(wildcards):
-    """The user's own copy of a data set, if there is one: other files, unlike another mirror of the archives."""
-    data_root = find_source(wildcards).data_root
+    """The user's own copy of a data set, if there is one: other files, unlike another mirror of the archives.
+
+    It was perhaps given once, to prepare the data set, and stays until the configuration names another source.
+    """
+    source = find_source(wildcards)
+    record = Path(DATA, wildcards.dataset, "raw", "source.json")
+    known = json.loads(record.read_text("utf-8")) if record.is_file() and not source.mirror else {}
+    data_root = source.data_root or known.get("data_root")
     return [f"--data-root={data_root}"] if data_root else []
 
 
 def choose_mirror(wildcards):
     """Where to fetch a data set from."""
-    source = find_source(wildcards)
-    return RunSetting(mirror=None if source.data_root else source.mirror or PLAN.config.mirror)
+    in_place = choose_data_root(wildcards)
+    return RunSetting(mirror=None if in_place else find_source(wildcards).mirror or PLAN.config.mirror)
 
 
 def find_manifest(wildcards):
