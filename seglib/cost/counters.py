@@ -90,7 +90,7 @@ def count_traced(model: nn.Module, images: Tensor) -> Counts:
     """MACs of every operator of ``model(images)``, which really runs, in evaluation mode."""
     analysis = FlopCountAnalysis(model.eval(), images).set_op_handle(**op_counts.handles())
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
-    with torch.no_grad(), _mha_fastpath_off():
+    with torch.no_grad(), _mha_fastpath_off(), _unused_parts_kept(model):
         macs = {module: _merge_in_place(by_op) for module, by_op in analysis.by_module_and_operator().items()}
     ops = {op for by_op in macs.values() for op in by_op}
     return Counts(
@@ -174,6 +174,31 @@ def _mha_fastpath_off() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(before)
+
+
+@contextlib.contextmanager
+def _unused_parts_kept(model: nn.Module) -> Iterator[None]:
+    """A trace drops what no output depends on, such as a map of the backbone that the head does not take; the
+    model computes it nonetheless. So the outputs of its children become outputs of the model."""
+    kept: list[object] = []
+    hooks = [
+        child.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+        for child in model.children()
+    ]
+    forward = model.forward
+
+    def forward_all(*inputs: Tensor) -> tuple[object, ...]:
+        kept.clear()
+        return forward(*inputs), *kept
+
+    model.forward = forward_all
+    try:
+        yield
+    finally:
+        del model.forward
+        kept.clear()
+        for hook in hooks:
+            hook.remove()
 
 
 class _Footprint(TorchDispatchMode):

@@ -159,6 +159,34 @@ def test_containers_repeated_and_unused_modules():
     assert set(meta.parameters) - meta.used_parameters == {"auxiliary.weight", "auxiliary.bias"}
 
 
+def test_what_a_model_computes_and_does_not_use_is_counted():
+    """As HRNet's middle maps are by a head that takes the finest and the coarsest."""
+
+    class Maps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = (nn.Conv2d(3, 4, 1, bias=False) for _ in range(2))
+
+        def forward(self, x):
+            return [self.used(x), self.unused(x)]
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps, self.head = Maps(), nn.Conv2d(4, 2, 1, bias=False)
+
+        def forward(self, x):
+            return self.head(self.maps(x)[0])
+
+    model = Model()
+    traced, meta = count_traced(model, torch.rand(1, 3, 32, 32)), count_meta(Model, (32, 32))
+    for counts in (traced, meta):
+        assert counts.of_kind("conv", "maps.unused") == 3 * 4 * 32 * 32
+        assert counts.total() == (3 * 4 * 2 + 4 * 2) * 32 * 32
+    check_agreement(traced, meta, ("maps", "head"))
+    assert model(torch.rand(1, 3, 8, 8)).shape == (1, 2, 8, 8)  # the model is as it was
+
+
 def test_memory_is_weights_and_the_most_maps_alive():
     def build():
         return nn.Sequential(*(nn.Conv2d(c, c * 2, 1, bias=False) for c in (3, 6, 12)))
