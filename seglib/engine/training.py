@@ -1,8 +1,8 @@
 """Train one cell: ``python -m seglib train --cell JSON --data DIR --out DIR --checkpoints DIR``.
 
 A training counts optimiser steps ("iterations"). Everything random in step ``i`` (its images, crops, dropout)
-is a function of the cell and of ``i``, so that a training that was stopped and resumed gives, on a CPU, the
-same bits as one that was not. On several devices, and without dropout, it gives the same weights up to
+is a function of the cell and of ``i``, so that a training that was stopped and resumed gives, on CPUs of one
+kind, the same bits as one that was not. On several devices, and without dropout, it gives the same weights up to
 rounding (see ``engine/distributed.py``).
 """
 
