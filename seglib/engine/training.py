@@ -2,8 +2,8 @@
 
 A training counts optimiser steps ("iterations"). Everything random in step ``i`` (its images, crops, dropout)
 is a function of the cell and of ``i``, so that a training that was stopped and resumed gives, on CPUs of one
-kind, the same bits as one that was not. On several devices, and without dropout, it gives the same weights up to
-rounding (see ``engine/distributed.py``).
+kind, the same bits as one that was not. On several devices, and without dropout, it gives the same weights
+up to rounding (see ``engine/distributed.py``).
 """
 
 import hashlib
