@@ -14,7 +14,7 @@ from typing import Any
 from seglib import config as configuration
 from seglib import paths
 from seglib.config import NAME, Config, Plan
-from seglib.runs.reasons import changes
+from seglib.runs.reasons import changed_values
 
 FOLDERS = ("data", "results", "logs")
 """Settings that an ablation takes over from the current configuration when it runs as a target."""
@@ -37,6 +37,7 @@ def load_all(folder: Path, current: Plan) -> tuple[Plan, dict[str, Ablation]]:
     Raises ``ValueError`` naming the file for one that is no valid configuration.
     """
     together, ablations = current, {}
+    overrides = _overrides(current.config)
     for file in sorted(folder.glob("*.yaml")):
         if not NAME.fullmatch(file.stem):
             raise ValueError(f"{file}: use lower case letters, digits, '_' and '.' only in the name")
@@ -45,12 +46,14 @@ def load_all(folder: Path, current: Plan) -> tuple[Plan, dict[str, Ablation]]:
             plan = configuration.load(values)
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from None
-        values |= _overrides(current.config)
-        try:
-            plan = configuration.load(values)
-            conflict = find_conflict(together, plan)
-        except ValueError as error:  # e.g. no cell of it is among those that ``only`` names
-            conflict = str(error)
+        conflict = None
+        if overrides:
+            values |= overrides
+            try:
+                plan = configuration.load(values)
+            except ValueError as error:  # e.g. no cell of it is among those that ``only`` names
+                conflict = str(error)
+        conflict = conflict or find_conflict(together, plan)
         if conflict is None:
             together = _join(together, plan)
         else:
@@ -79,7 +82,7 @@ def find_conflict(current: Plan, other: Plan) -> str | None:
         if known is None:
             continue
         if known != cell:
-            differing = changes([repr(known.to_json())], [repr(cell.to_json())])
+            differing = changed_values(known.to_json(), cell.to_json())
             return f"its cell {cell.id} is not that of the current configuration ({'; '.join(differing)})"
         tests = {test.name: test for test in current.evaluations(known)}
         for test in other.evaluations(cell):

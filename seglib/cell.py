@@ -34,6 +34,10 @@ class Backbone:
     std: tuple[float, float, float] | None = None
 
 
+NO_WEIGHTS = {"weights": None, "weights_sha256": None}
+"""Fields of a :class:`Backbone` that change no cost of a model."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loss:
     """Pixel loss shared by the main and the auxiliary classifiers."""

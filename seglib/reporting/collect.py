@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from seglib import paths, seals, typed
-from seglib.cell import Cell, Protocol, canonical_json
+from seglib.cell import NO_WEIGHTS, Cell, Protocol, canonical_json
 from seglib.config import Evaluation, Plan
-from seglib.runs.reasons import changes
+from seglib.runs.reasons import changed_values
 
 T = TypeVar("T")
 Status = Literal["done", "failed", "unfinished", "outdated", "missing"]
@@ -263,8 +263,7 @@ def _cost(path: Path, cell: Cell) -> tuple[dict[str, Any] | None, State]:
         return None, State(status="failed", reason=str(error))
     if values is None:
         return None, State()
-    no_weights = {"weights": None, "weights_sha256": None}  # which change no cost
-    backbone, changed = _compare(values["backbone"] | no_weights, replace(cell.backbone, **no_weights))
+    backbone, changed = _compare(values["backbone"] | NO_WEIGHTS, replace(cell.backbone, **NO_WEIGHTS))
     same_options = canonical_json(values["method_options"]) == canonical_json(cell.method_options)
     return values if backbone and not changed and same_options else None, State()
 
@@ -278,7 +277,7 @@ def _compare(recorded: Any, planned: T) -> tuple[T | None, tuple[str, ...]]:
     except ValueError:  # from a version with other settings
         ran = None
     old, new = canonical_json(recorded if ran is None else ran), canonical_json(planned)
-    return ran, tuple(changes([repr(old)], [repr(new)]))
+    return ran, tuple(changed_values(old, new))
 
 
 def _outdated(step: str, changed: Sequence[str]) -> State:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from seglib import paths, seals
+from seglib.cell import NO_WEIGHTS
 from seglib.files import atomic_folder, atomic_path, naming_full_disk
-from seglib.runs.reasons import changes
+from seglib.runs.reasons import changed_values
 
 IDENTITY = {
     "train": ("cell.json", "model.safetensors"),
@@ -113,7 +114,7 @@ def _explain(source: Path, target: Path, differing: list[str]) -> str:
         old, new = (
             json.dumps(json.loads((folder / "cell.json").read_text("utf-8"))) for folder in (target, source)
         )
-        return "; ".join(changes([repr(old)], [repr(new)])) or "cell.json"
+        return "; ".join(changed_values(old, new)) or "cell.json"
     return ", ".join(differing)
 
 
@@ -138,5 +139,5 @@ def _cost(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text("utf-8"))
     except ValueError:
         raise ValueError(f"{path}: not valid JSON; delete it, the workflow makes it again") from None
-    backbone = values.get("backbone", {}) | {"weights": None, "weights_sha256": None}
+    backbone = values.get("backbone", {}) | NO_WEIGHTS
     return {key: value for key, value in values.items() if key != "counters"} | {"backbone": backbone}

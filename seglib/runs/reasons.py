@@ -66,6 +66,11 @@ def changes(old: Iterable[str], new: Iterable[str]) -> list[str]:
     return lines
 
 
+def changed_values(old: str, new: str) -> list[str]:
+    """What differs between two settings in canonical JSON, e.g. ``recipe.lr: 0.1 -> 0.2``."""
+    return changes([repr(old)], [repr(new)])
+
+
 class _Params:
     def __init__(self, literals: Iterable[str]):
         self.code: dict[str, str] = {}

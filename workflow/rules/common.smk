@@ -13,7 +13,7 @@ from pathlib import Path
 
 from seglib import ablations, paths, registry, sources
 from seglib import config as configuration
-from seglib.cell import canonical_json
+from seglib.cell import NO_WEIGHTS, canonical_json
 from seglib.claims import reading
 
 PLAN = configuration.load(config)
@@ -235,7 +235,7 @@ def find_cell(wildcards):
 def describe_model(wildcards):
     """The arguments of `seglib complexity` for a model at its training crop. Its weights change no cost."""
     cell = find_cell(wildcards)
-    backbone = replace(cell.backbone, weights=None, weights_sha256=None)
+    backbone = replace(cell.backbone, **NO_WEIGHTS)
     return [
         f"--method={cell.method}",
         f"--method-options={canonical_json(cell.method_options)}",

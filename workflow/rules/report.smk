@@ -5,6 +5,8 @@
 
 from seglib.reporting import committed
 
+PLANNED_ELSEWHERE = committed.digests()
+
 
 rule compare:
     input:
@@ -29,7 +31,7 @@ rule compare:
         "../../environment.yml"
     params:
         config=CONFIG_JSON,
-        planned_elsewhere=committed.digests(),
+        planned_elsewhere=PLANNED_ELSEWHERE,
         code=digest_code("compare"),
         results=subpath(output.summary, parent=True),
     shell:
@@ -68,7 +70,7 @@ rule report:
         "../../environment.yml"
     params:
         config=CONFIG_JSON,
-        planned_elsewhere=committed.digests(),
+        planned_elsewhere=PLANNED_ELSEWHERE,
         code=digest_code("report"),
         results=subpath(input.summary, parent=True),
         out=subpath(output.page, parent=True),
@@ -89,7 +91,7 @@ rule ablation:
         "../../environment.yml"
     params:
         config=describe_ablation,
-        planned_elsewhere=committed.digests(),
+        planned_elsewhere=PLANNED_ELSEWHERE,
         code=digest_code("report"),
         results=RESULTS,
         out=subpath(output[0], parent=True),
