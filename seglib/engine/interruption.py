@@ -9,7 +9,7 @@ class StopRequest:
 
     A second SIGINT acts at once, as always: a user lost patience. Clusters and torchrun may send the others
     several times, to several processes, and each mean one stop. ``signal``: the first of them, or ``None``.
-    For the main thread.
+    Who changes within the context what a signal does keeps the last word. For the main thread.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -24,7 +24,8 @@ class StopRequest:
 
     def __exit__(self, *_) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if signal.getsignal(number) == self._note:
+                signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self.signal = self.signal or signal.Signals(number)

@@ -92,7 +92,7 @@ def run(
 
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
-    with distributed.processes(device), _alone(cell, checkpoints):
+    with StopRequest() as stop, distributed.processes(device), _alone(cell, checkpoints):
         rank, processes = distributed.rank(), distributed.world_size()
         norm_batch_size = images_seen(cell.recipe, processes=processes)
         stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
@@ -110,7 +110,7 @@ def run(
         training = _Training(cell, train_set, stepper, checkpoints / key, identity, attempt)
         training.resume()
         try:
-            training.finish(workers=workers, checkpoint_interval_s=checkpoint_interval_s)
+            training.finish(stop, workers=workers, checkpoint_interval_s=checkpoint_interval_s)
         except NotFiniteError as error:
             if rank == 0:
                 write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
@@ -223,44 +223,43 @@ class _Training:
                 "".join(lines[: self.state.iteration // self.log_interval]), encoding="utf-8"
             )
 
-    def finish(self, *, workers: int, checkpoint_interval_s: float) -> None:
-        """Run the remaining steps."""
+    def finish(self, stop: StopRequest, *, workers: int, checkpoint_interval_s: float) -> None:
+        """Run the remaining steps, or until ``stop``."""
         state, recipe = self.state, self.cell.recipe
         batches = load_ahead(self._load, range(state.iteration, self.iterations), workers=workers)
         meter = Meter(batch_size=recipe.batch_size, earlier_s=state.time_s)
         saved_s = time.monotonic()
         first = distributed.rank() == 0
-        with StopRequest() as stop:
-            stopped_by = 0
-            with progress.Progress(
-                total=self.iterations, what=f"train {self.cell.id}", start=state.iteration, shown=first
-            ) as bar:
-                for batch in meter.watch(batches):
-                    values = self.stepper.step(batch, self._position(batch))
-                    for name, value in values.items():
-                        state.sums[name] = state.sums.get(name, 0.0) + value
-                    lr = learning_rate(recipe, state.iteration, self.iterations)
-                    state.iteration += 1
-                    state.time_s = meter.time_s()
-                    memory_gib = peak_memory_gib(self.stepper.device)
-                    state.peak_mem_gib = max(state.peak_mem_gib, memory_gib)
-                    bar.advance(note=f"loss {values['loss']:.3f}, lr {lr:.2e}, {meter}, {memory_gib:.1f} GiB")
-                    if state.iteration % self.log_interval == 0:
-                        self._write_log(epoch=batch.epoch, lr=lr, speed=meter.take())
-                    stopped_by = int(max(distributed.gather(stop.signal or 0)))
-                    if stopped_by:
-                        break
-                    if first and time.monotonic() - saved_s >= checkpoint_interval_s:
-                        self._save()
-                        saved_s = time.monotonic()
-            state.peak_mem_gib = max(distributed.gather(state.peak_mem_gib))
-            if state.iteration < self.iterations:
-                self._save()
-                done = f"after iteration {state.iteration} of {self.iterations}"
-                name = signal.Signals(stopped_by).name
-                _say(f"stopped by {name} {done}; the same command goes on from there")
-                distributed.gather(0)  # torchrun ends all processes as soon as one ends
-                raise SystemExit(128 + stopped_by)
+        stopped_by = 0
+        with progress.Progress(
+            total=self.iterations, what=f"train {self.cell.id}", start=state.iteration, shown=first
+        ) as bar:
+            for batch in meter.watch(batches):
+                values = self.stepper.step(batch, self._position(batch))
+                for name, value in values.items():
+                    state.sums[name] = state.sums.get(name, 0.0) + value
+                lr = learning_rate(recipe, state.iteration, self.iterations)
+                state.iteration += 1
+                state.time_s = meter.time_s()
+                memory_gib = peak_memory_gib(self.stepper.device)
+                state.peak_mem_gib = max(state.peak_mem_gib, memory_gib)
+                bar.advance(note=f"loss {values['loss']:.3f}, lr {lr:.2e}, {meter}, {memory_gib:.1f} GiB")
+                if state.iteration % self.log_interval == 0:
+                    self._write_log(epoch=batch.epoch, lr=lr, speed=meter.take())
+                stopped_by = int(max(distributed.gather(stop.signal or 0)))
+                if stopped_by:
+                    break
+                if first and time.monotonic() - saved_s >= checkpoint_interval_s:
+                    self._save()
+                    saved_s = time.monotonic()
+        state.peak_mem_gib = max(distributed.gather(state.peak_mem_gib))
+        if state.iteration < self.iterations:
+            self._save()
+            done = f"after iteration {state.iteration} of {self.iterations}"
+            name = signal.Signals(stopped_by).name
+            _say(f"stopped by {name} {done}; the same command goes on from there")
+            distributed.gather(0)  # torchrun ends all processes as soon as one ends
+            raise SystemExit(128 + stopped_by)
 
     def write(self, out: Path) -> None:
         """The finished training; the model comes after what describes it, and the seal of all last."""
