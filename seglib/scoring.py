@@ -76,6 +76,13 @@ def run(
     folder = next(folder for folder in (out.parent, *out.parent.parents) if folder.exists())
     if not os.access(folder, os.W_OK):
         raise ValueError(f"{out}: {folder} is not writable; choose another --out")
+    tables = {}
+    if csv:
+        tables[out.with_suffix(".csv")] = score_tables.csv_table
+    if latex:
+        tables[out.with_suffix(".tex")] = score_tables.latex_table
+    if out in tables:
+        raise ValueError(f"{out}: a table of that name goes beside it; name it e.g. {out.stem}.json")
     _refuse_folder_of_another(out)
     settings = Settings(num_classes=num_classes, ignore_index=ignore_index, boundary_ratio=boundary_ratio)
     class_table = _class_table(class_names, num_classes)
@@ -96,10 +103,8 @@ def run(
     written = [out.with_name(FILE_NAME), out, out.with_name(RECORD)]
     counts.save(written[0])
     write_json(out, metrics)
-    if csv:
-        _write_text(out.with_suffix(".csv"), score_tables.csv_table(metrics))
-    if latex:
-        _write_text(out.with_suffix(".tex"), score_tables.latex_table(metrics))
+    for path, table in tables.items():
+        _write_text(path, table(metrics))
     write_json(written[2], record)
     seal(out.with_name(SEAL), written)
     print(score_tables.text_table(metrics))

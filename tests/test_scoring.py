@@ -308,6 +308,9 @@ def test_settings_that_make_no_sense(folders):
         score(folders, ignore_index=2)
     with pytest.raises(ValueError, match=r"labels: is a folder; name the file"):
         score(folders, out=folders / "labels")
+    with pytest.raises(ValueError, match=r"m\.csv: a table of that name .* name it e\.g\. m\.json"):
+        score(folders, out=folders / "m.csv", csv=True)
+    assert not (folders / "m.csv").exists()
 
 
 def test_the_command_needs_no_torch(folders):

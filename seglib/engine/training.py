@@ -106,7 +106,12 @@ def run(
             processes=processes,
             cache=None if cache is None else data / "cache",
         )
-        attempt = {"device": device.type, "processes": processes, "norm_batch_size": norm_batch_size}
+        attempt = {
+            **provenance.describe(),
+            "device": device.type,
+            "processes": processes,
+            "norm_batch_size": norm_batch_size,
+        }
         training = _Training(cell, train_set, stepper, checkpoints / key, identity, attempt)
         training.resume()
         try:
@@ -201,8 +206,8 @@ class _Training:
                     f"{first['processes']} processes, and would see {now} now: start as many again, or "
                     f"delete {self.folder} to start anew"
                 )
-        where = {name: value for name, value in provenance.describe().items() if name != "command"}
-        self.state.attempts.append({"after_iteration": self.state.iteration, **self.attempt, **where})
+        where = {name: value for name, value in self.attempt.items() if name != "command"}
+        self.state.attempts.append({"after_iteration": self.state.iteration, **where})
         iterations = {int(iteration) for iteration in distributed.gather(self.state.iteration)}
         if len(iterations) > 1:
             raise ValueError(
@@ -265,12 +270,11 @@ class _Training:
         """The finished training; the model comes after what describes it, and the seal of all last."""
         images = self.iterations * self.cell.recipe.batch_size
         record = {
-            **provenance.describe(),
+            **self.attempt,
             "cell_id": self.cell.id,
             "started": self.state.started,
             "finished": provenance.now(),
             "time_s": round(self.state.time_s, 3),
-            **self.attempt,
             "threads": torch.get_num_threads(),
             "peak_mem_gib": round(self.state.peak_mem_gib, 3),
             "images_per_s": round(images / self.state.time_s, 3),

@@ -19,6 +19,8 @@ from seglib.runs.reasons import changed_values
 
 T = TypeVar("T")
 Status = Literal["done", "failed", "unfinished", "outdated", "missing"]
+TROUBLES: tuple[Status, ...] = ("failed", "unfinished", "outdated", "missing")
+"""In the order in which a report names them."""
 LOG_TAIL_LINES = 20
 MACHINERY_CHECKS = {"scenes"}
 """Data sets that exist to exercise the code, not to measure methods."""

@@ -55,7 +55,7 @@ def summary(
     for notice in filter(None, [notices.machinery(records), *notices.warnings(plan, records)]):
         lines += [f"> {tables.markdown(notice)}", ""]
     lines += [verdict_words(judgements), ""]
-    troubled = [record for record in records if record.status in ("failed", "unfinished", "outdated")]
+    troubled = [record for record in records if record.status not in ("done", "missing")]
     if troubled:
         lines += ["## Not done", ""]
         for record in troubled:

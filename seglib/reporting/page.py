@@ -39,7 +39,15 @@ from seglib.reporting import (
     tables,
 )
 from seglib.reporting.aggregate import Block
-from seglib.reporting.collect import Record, collect, describe_protocol, method_label, read_manifests
+from seglib.reporting.collect import (
+    TROUBLES,
+    Record,
+    collect,
+    describe_protocol,
+    method_label,
+    read_manifests,
+)
+from seglib.reporting.summaries import STATUS_WORDS
 from seglib.reporting.tables import Table
 
 MARKER = ".seglib-report"
@@ -171,7 +179,8 @@ def _index(
     runs, runs_constants = tables.without_constants(shown["cells"], CONDITIONS)
     return {
         "records": records,
-        "counts": counts,
+        "done": counts["done"],
+        "not_done": [(counts[status], STATUS_WORDS[status]) for status in TROUBLES if counts[status]],
         "facts": _facts(records),
         "machinery": notices.machinery(records),
         "warnings": notices.warnings(plan, records),
@@ -209,8 +218,7 @@ def _troubles(records: Sequence[Record]) -> list[list[Record]]:
     for record in records:
         if record.status != "done":
             found.setdefault((record.status, record.reason), []).append(record)
-    order = ("failed", "unfinished", "outdated", "missing")
-    return sorted(found.values(), key=lambda group: order.index(group[0].status))
+    return sorted(found.values(), key=lambda group: TROUBLES.index(group[0].status))
 
 
 def _shown_block(

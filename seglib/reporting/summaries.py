@@ -2,18 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from seglib.cell import Cell
 from seglib.reporting import aggregate, tables
 from seglib.reporting.aggregate import Block, Group
-from seglib.reporting.collect import Record, Test, describe_protocol, method_label, num_images
+from seglib.reporting.collect import Record, Status, Test, describe_protocol, method_label, num_images
 from seglib.reporting.tables import UNKNOWN, Column, Entry, Table
 
-STATUS_WORDS = {
-    **{word: word for word in ("done", "failed", "unfinished", "outdated")},
-    "missing": "not run",
-}
+STATUS_WORDS = {status: status for status in get_args(Status)} | {"missing": "not run"}
 METRIC_COLUMNS = (
     Column(name="miou", title="mIoU, %", number=True, interval=True),
     Column(name="boundary_iou", title="Boundary IoU, %", number=True, interval=True),
