@@ -228,7 +228,9 @@ def main() -> None:
                     f"{split} {miou(arm, manifest, split, theirs.mean, theirs.std):.4f}"
                     for split in ("val", "test")
                 )
-                print(f"mIoU after {recipe.iterations} steps, seed {seed}, {ARMS[name]}:", *scores, flush=True)
+                print(
+                    f"mIoU after {recipe.iterations} steps, seed {seed}, {ARMS[name]}:", *scores, flush=True
+                )
 
 
 def camvid_cell(recipe: str) -> Cell:

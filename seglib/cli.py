@@ -170,7 +170,9 @@ def _parser() -> argparse.ArgumentParser:
         "--records", type=Path, required=True, metavar="DIR", help="kept; only what changed is measured again"
     )
     step.add_argument("--out", type=Path, required=True, metavar="FILE", help="the table, CSV")
-    step.add_argument("--datasets", nargs="*", default=[], metavar="NAME", help="only the crops of these")
+    step.add_argument(
+        "--datasets", nargs="*", default=[], metavar="NAME", help="only the crops of these, in the table too"
+    )
     step.add_argument(
         "--max-mem-gib",
         type=float,
@@ -324,4 +326,6 @@ def _hide_accounts(text: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror and not error.filename2:
+        return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split()) or type(error).__name__

@@ -186,6 +186,7 @@ def _index(
         "warnings": notices.warnings(plan, records),
         "troubles": _troubles(records),
         "scope": shown["scope"],
+        "pictures": plan.config.pictures,
         "datasets": [name for name, manifest in manifests.items() if manifest],
         "blocks": [_shown_block(block, shown, drawings) for block in blocks],
         "gains": _shown_pairs("gains", blocks, shown, drawings),
@@ -227,8 +228,8 @@ def _shown_block(
     table, constants = tables.without_constants(shown[f"results.{block.name}"], CONDITIONS)
     name, protocol = block.evaluation.protocol_name, block.evaluation.protocol
     return {
-        "title": f"{block.dataset}, {block.evaluation.split}{block.part}",
-        "protocol": f"protocol {name}: {describe_protocol(protocol)}",
+        "title": f"{block.dataset}, {block.evaluation.split}, {name}{block.part}",
+        "protocol": f"{name}: {describe_protocol(protocol)}",
         "table": table,
         "constants": constants,
         "drawings": [d for d in drawings[block.name] if d.name.startswith(("accuracy", "miou"))],

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 from seglib.cell import Cell
@@ -40,6 +42,7 @@ def scope(records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]
         Column(name="test_images", title="Test images", number=True),
         Column(name="methods", title="Methods"),
         Column(name="backbones", title="Backbones"),
+        Column(name="weights", title="Initial weights"),
         Column(name="seeds", title="Seeds", fixed=True),
         Column(name="done", title="Done", number=True),
     )
@@ -63,6 +66,7 @@ def scope(records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]
                 _images(cells[0], manifests[dataset], evaluation.split),
                 tables.text(_names(method_label(cell) for cell in cells)),
                 tables.text(_names(cell.backbone_name for cell in cells)),
+                tables.text(_names(Path(cell.backbone.weights or "random").stem for cell in cells)),
                 tables.text(ranges(cell.seed for cell in cells)),
                 Entry(text=f"{done} of {len(found)}", value=done),
             )
@@ -92,7 +96,6 @@ def results(block: Block) -> Table:
     rows = []
     for group in block.groups:
         cost = group.records[0].cost or {}
-        times_s = [record.provenance["time_s"] for record, _ in group.measured]
         rows.append(
             (
                 tables.text(group.label),
@@ -104,11 +107,22 @@ def results(block: Block) -> Table:
                 ),
                 tables.number(cost.get("params"), lambda params: f"{params / 1e6:.2f}"),
                 tables.number(cost.get("gmacs"), "{:.2f}".format),
-                tables.number(sum(times_s) / len(times_s) if times_s else None, duration),
+                _training_time(group),
                 _runs(group),
             )
         )
     return Table(name=f"results.{block.name}", caption=block.title, columns=columns, rows=tuple(rows))
+
+
+def _training_time(group: Group) -> Entry:
+    """The mean, or from the shortest to the longest where the trainings ran on unlike hardware."""
+    trained = [record for record, _ in group.measured]
+    times_s = [record.provenance["time_s"] for record in trained]
+    mean = tables.number(sum(times_s) / len(times_s) if times_s else None, duration)
+    devices = {attempt["gpu"] or attempt["cpu"] for record in trained for attempt in record.attempts}
+    if len(devices) < 2:
+        return mean
+    return replace(mean, text=f"{duration(min(times_s))}–{duration(max(times_s))}")
 
 
 def per_class(block: Block, metric: str, title: str, shares: Sequence[float] | None) -> Table:

@@ -38,7 +38,8 @@ class Past:
     """Of each device: hours are device hours, over however many a training is spread."""
     gmacs: float | None
     """Of one image, convolutions and matrix products; ``None`` where its cost was not counted."""
-    model_bytes: int
+    model_bytes: int | None
+    """``None`` where the model was not kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,12 +176,12 @@ def _past_trainings(results: Path) -> Iterator[Past]:
         try:
             record = json.loads((train / "provenance.json").read_text("utf-8"))
             cell = Cell.from_json((train / "cell.json").read_text("utf-8"))
-            model_bytes = (train / "model.safetensors").stat().st_size
         except (OSError, ValueError):
             continue
         attempts = record.get("attempts", ())
         if len({tuple(one[name] for name in ("device", "gpu", "cpu", "processes")) for one in attempts}) > 1:
             continue  # its time says nothing of either
+        model = train / "model.safetensors"
         hardware = f"GPU {record['gpu']}" if record["device"] == "cuda" else record["cpu"]
         yield Past(
             hardware=hardware,
@@ -188,7 +189,7 @@ def _past_trainings(results: Path) -> Iterator[Past]:
             model_key=_model_key(cell),
             images_per_s=record["images_per_s"] / record.get("processes", 1),
             gmacs=_gmacs(results, cell),
-            model_bytes=model_bytes,
+            model_bytes=model.stat().st_size if model.exists() else None,
         )
 
 
@@ -225,7 +226,7 @@ def _tests_bytes(tests: Iterable[tuple[Cell, str]], results: Path, unknown: list
 
 def _model_bytes(cell: Cell, past: Sequence[Past], results: Path) -> int | None:
     for training in past:
-        if training.model_key == _model_key(cell):
+        if training.model_bytes is not None and training.model_key == _model_key(cell):
             return training.model_bytes
     cost = _cost(results, cell)
     return cost and BYTES_PER_PARAMETER * cost["params"]
