@@ -103,5 +103,6 @@ def _join(current: Plan, other: Plan) -> Plan:
         for field in dataclasses.fields(Plan)
         if isinstance(getattr(current, field.name), dict)
     }
-    known |= {"cells": tuple(cells.values()), "_evaluations": tests, "frozen": current.frozen | other.frozen}
+    frozen = current.frozen | other.frozen - {cell.id for cell in current.cells}
+    known |= {"cells": tuple(cells.values()), "_evaluations": tests, "frozen": frozen}
     return dataclasses.replace(current, **known)

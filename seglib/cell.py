@@ -33,6 +33,12 @@ class Backbone:
     """Input mean per RGB channel, of values in 0..1; ``None``: timm's for this model."""
     std: tuple[float, float, float] | None = None
 
+    def __post_init__(self):
+        check_range(self, "mean", least=0, most=1)
+        check_range(self, "std", above=0, most=1)
+        if self.output_stride not in (None, 8, 16, 32):
+            raise ValueError(f"output_stride: {self.output_stride} is not 8, 16 or 32")
+
 
 NO_WEIGHTS = {"weights": None, "weights_sha256": None}
 """Fields of a :class:`Backbone` that change no cost of a model."""
@@ -125,6 +131,10 @@ class Recipe:
         check_range(self, "color_jitter", least=0, most=0.5)
         check_range(self, "lr momentum weight_decay poly_power min_lr warmup_iterations", least=0)
         check_range(self, "backbone_lr_factor head_lr_factor rotation_degrees", least=0)
+        if bool(self.rotation) != bool(self.rotation_degrees):
+            raise ValueError(
+                "rotation (probability) and rotation_degrees go together: one alone turns nothing"
+            )
         if self.scale_range[0] > self.scale_range[1]:
             raise ValueError(f"scale_range: the lower end comes first, got {list(self.scale_range)}")
         if self.batch_size % self.accumulate:
@@ -152,6 +162,8 @@ class Protocol:
     def __post_init__(self):
         if self.mode == "slide" and (self.crop_hw is None or self.stride_hw is None):
             raise ValueError("mode slide needs crop_hw and stride_hw")
+        if self.mode == "whole" and (self.crop_hw or self.stride_hw):
+            raise ValueError("crop_hw and stride_hw are of mode slide: add it, or leave them out")
         if not self.scales:
             raise ValueError("scales: at least one is needed, e.g. [1.0]")
         check_range(self, "scales", above=0)

@@ -67,7 +67,7 @@ class Block:
     """Devices that a training is spread over, where a machine has them."""
 
     def __post_init__(self):
-        for name in ("datasets", "methods", "backbones", "recipes", "seeds"):
+        for name in ("datasets", "methods", "backbones", "recipes", "seeds", "splits", "protocols"):
             if not getattr(self, name):
                 raise ValueError(f"{name}: an empty list leaves nothing to run; remove the block instead")
         check_range(self, "seeds", least=0)
@@ -109,6 +109,8 @@ class Config:
     restricted to their cells."""
 
     def __post_init__(self):
+        if not self.matrix:
+            raise ValueError("matrix: an empty list leaves nothing to run")
         check_range(self, "boundary_ratio", above=0, most=1)
         check_range(self, "workers checkpoint_interval_s tolerance_points tolerance_share", least=0)
 
@@ -263,10 +265,16 @@ def _select(cells: tuple[Cell, ...], only: str) -> tuple[Cell, ...]:
 
 
 def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
+    for method in block.methods:
+        _choose(method, registry.METHODS, f"{where}.methods", "method")
     for name in block.variants:
         variant = _pick(config.variants, name, where, "variant")
         for method in variant.methods or ():
             _choose(method, registry.METHODS, f"config.variants.{name}.methods", "method")
+        if variant.methods is not None and not set(variant.methods) & set(block.methods):
+            raise ValueError(
+                f"{where}.variants: {name} is for {', '.join(variant.methods)}, of which this block has none"
+            )
     for method in block.options:
         _choose(method, block.methods, f"{where}.options", "method of this block")
     for dataset in block.datasets:
@@ -276,7 +284,6 @@ def _expand(config: Config, block: Block, where: str) -> Iterable[Cell]:
     for dataset, method, backbone, recipe, seed in itertools.product(
         block.datasets, block.methods, block.backbones, block.recipes, block.seeds
     ):
-        _choose(method, registry.METHODS, f"{where}.methods", "method")
         parent = Cell(
             dataset=dataset,
             method=method,
@@ -338,7 +345,17 @@ def _apply(parent: Cell, name: str, variant: Variant) -> Cell:
 
 
 def _change(base: Any, changes: dict[str, Any], where: str) -> Any:
-    return typed.parse(type(base), dataclasses.asdict(base) | changes, where)
+    return typed.parse(type(base), _merged(dataclasses.asdict(base), changes), where)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with ``changes``; settings within settings are changed one by one too."""
+    inner = {
+        name: _merged(base[name], value)
+        for name, value in changes.items()
+        if isinstance(value, dict) and isinstance(base.get(name), dict)
+    }
+    return base | changes | inner
 
 
 def _recipe(config: Config, name: str, where: str) -> Recipe:
@@ -346,6 +363,8 @@ def _recipe(config: Config, name: str, where: str) -> Recipe:
     values: dict[str, Any] = {}
     chain = [name]
     while True:
+        if not NAME.fullmatch(chain[-1]):
+            raise ValueError(f"{where}.recipes: {chain[-1]!r} is a path, not a recipe's name")
         if chain[-1] in config.recipes:
             current = dict(config.recipes[chain[-1]])
         elif (RECIPES / f"{chain[-1]}.yaml").is_file():
@@ -354,9 +373,11 @@ def _recipe(config: Config, name: str, where: str) -> Recipe:
             known = sorted({*config.recipes, *(file.stem for file in RECIPES.glob("*.yaml"))})
             _choose(chain[-1], known, f"{where}.recipes", "recipe")
         parent = current.pop("extends", None)
-        values = current | values
+        values = _merged(current, values)
         if parent is None:
             return typed.parse(Recipe, values, f"config.recipes.{name}")
+        if not isinstance(parent, str):
+            raise ValueError(f"config.recipes.{name}.extends: expected one recipe's name, got {parent!r}")
         if parent in chain:
             raise ValueError(f"config.recipes.{name}: extends itself through {' -> '.join([*chain, parent])}")
         chain.append(parent)
@@ -370,9 +391,13 @@ def _identify_weights(cell: Cell, run_wide: str | None) -> tuple[Cell, str | Non
     not here by name and SHA-256: results that rest on it are reported without it, only a training needs it.
     """
     weights, known = cell.backbone.weights or run_wide, cell.backbone.weights_sha256
-    if weights is None or weights == "imagenet":
-        return _with_weights(cell, weights, known), None
     where = f"initial weights of backbone {cell.backbone_name}"
+    if weights is None or weights == "imagenet":
+        if known:
+            raise ValueError(
+                f"{where}: weights_sha256 is a file's, and no file is named; name it, or leave it out"
+            )
+        return _with_weights(cell, weights, None), None
     if known and not Path(weights).is_file():
         if run_wide is None or not Path(run_wide).is_file():
             return _with_weights(cell, Path(weights).name, known), weights

@@ -79,6 +79,9 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if hint is dict or origin is dict:
         if not isinstance(value, Mapping):
             raise ValueError(f"{where}: expected settings (key: value), got {value!r}")
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{where}: the name {key!r} is not text; put it in quotes")
         value_hint = arguments[1] if arguments else Any
         return {key: convert(value_hint, item, f"{where}.{key}") for key, item in value.items()}
     return _scalar(hint, value, where)

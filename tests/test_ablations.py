@@ -42,6 +42,14 @@ def test_ones_own_file_is_one_more(tmp_path):
     assert together.evaluations(added)
 
 
+def test_a_frozen_one_freezes_no_cell_of_the_run(tmp_path):
+    values = copy.deepcopy(CONFIG) | {"variants": VARIANTS}
+    values["matrix"] = [values["matrix"][1] | {"variants": ["no_context"], "freeze": True}]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(values))
+    together, _ = ablations.load_all(tmp_path, config.load(CONFIG))
+    assert {cell.variant for cell in together.cells if cell.id in together.frozen} == {"no_context"}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

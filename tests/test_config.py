@@ -112,6 +112,22 @@ def test_a_recipe_extends_another(values):
     assert recipe.crop_hw == (96, 128)
 
 
+def test_settings_within_settings_change_one_by_one(values):
+    ohem = {"name": "ohem", "ohem_threshold": 0.9, "ohem_min_kept": 100}
+    values["recipes"]["hard"] = {"extends": "quick", "loss": ohem}
+    values["recipes"]["harder"] = {"extends": "hard", "loss": {"ohem_threshold": 0.5}}
+    values["backbones"]["resnet10t"]["options"] = {"drop_rate": 0.1}
+    changes = {"recipe": {"loss": {"ohem_threshold": 0.8}}, "backbone": {"options": {"drop_path_rate": 0.1}}}
+    values["variants"] = {"milder": changes}
+    values["matrix"] = [
+        values["matrix"][0] | {"methods": ["fcn"], "variants": ["milder"], "recipes": ["harder"]}
+    ]
+    parent, milder = config.load(values).cells[:2]
+    assert parent.recipe.loss == Loss(name="ohem", ohem_threshold=0.5, ohem_min_kept=100)
+    assert milder.recipe.loss == Loss(name="ohem", ohem_threshold=0.8, ohem_min_kept=100)
+    assert milder.backbone.options == {"drop_rate": 0.1, "drop_path_rate": 0.1}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
@@ -140,6 +156,25 @@ def test_a_recipe_extends_another(values):
         ("boundary_ratio", 5, "config: boundary_ratio: 5.0 must be above 0 and at most 1"),
         ("tolerance_points", -1.0, "config: tolerance_points: -1.0 must be at least 0"),
         ("matrix.0.seeds", [], "config.matrix[0]: seeds: an empty list leaves nothing to run"),
+        ("matrix", [], "config: matrix: an empty list leaves nothing to run"),
+        ("matrix.0.protocols", [], "config.matrix[0]: protocols: an empty list leaves nothing to run"),
+        (
+            "variants.no_image_context.methods",
+            ["ocrnet"],
+            "variants: no_image_context is for ocrnet, of which this block has none",
+        ),
+        (
+            "backbones",
+            {50: {"model": "resnet50"}},
+            "config.backbones: the name 50 is not text; put it in quotes",
+        ),
+        ("backbones.resnet10t.mean", [123.7, 116.3, 103.5], "mean: 123.7 must be at least 0 and at most 1"),
+        ("backbones.resnet10t.output_stride", 7, "output_stride: 7 is not 8, 16 or 32"),
+        ("backbones.resnet10t.weights_sha256", "0" * 64, "weights_sha256 is a file's, and no file is named"),
+        ("recipes.quick.extends", ["a"], "config.recipes.quick.extends: expected one recipe's name"),
+        ("recipes.quick.rotation_degrees", 10.0, "rotation_degrees go together: one alone turns nothing"),
+        ("matrix.0.recipes", ["../recipes/camvid"], "'../recipes/camvid' is a path, not a recipe's name"),
+        ("protocols.ss", {"crop_hw": [64, 64]}, "crop_hw and stride_hw are of mode slide"),
         ("matrix.0.seeds", [-1], "config.matrix[0]: seeds: -1 must be at least 0"),
         ("protocols.ss", {"scales": []}, "config.protocols.ss: scales: at least one is needed"),
         ("protocols.ss", {"scales": [1.0, 0.0]}, "config.protocols.ss: scales: 0.0 must be above 0"),
