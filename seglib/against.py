@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from seglib.metrics import scores, statistics
-from seglib.metrics.counts import FILE_NAME, Counts, Settings
+from seglib.metrics.counts import FILE_NAME, ROWS, Counts, Settings
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
+ROWS_OF_LABEL = [ROWS.index(name) for name in ("label", "boundary_label", "contour_label")]
+"""Counts that no prediction changes: they differ where the labels do (but for mirrored ones and the like)."""
 TOLERANCE = 1e-12
 """Of a recomputed mean: other versions of numpy may sum in another order."""
 
@@ -47,7 +49,7 @@ def compare(counts: Counts, other: Counts) -> dict[str, Any]:
     """
     require_same_task(counts.settings, counts.images, other)
     tables = counts.per_image(), other.per_image()
-    differ = (tables[0][:, 1] != tables[1][:, 1]).any(axis=1)
+    differ = (tables[0][:, ROWS_OF_LABEL] != tables[1][:, ROWS_OF_LABEL]).any(axis=(1, 2))
     if differ.any():
         raise ValueError(
             f"the other result was scored against another label of {counts.images[differ.argmax()]}"
@@ -69,6 +71,8 @@ def require_same_task(settings: Settings, images: Sequence[str], other: Counts) 
     one_sided = sorted(set(images) ^ set(other.images))
     if one_sided:
         raise ValueError(f"the other result is of other images: {one_sided[0]} is in one of them only")
+    if tuple(images) != other.images:
+        raise ValueError("the other result has its images in another order; score one of them again")
 
 
 def _flat_means(settings: Settings, sums: np.ndarray) -> dict[str, np.ndarray]:

@@ -24,10 +24,12 @@ def text_table(metrics: dict[str, Any]) -> str:
     columns = _columns(metrics)
     names = [*metrics["class_names"], "mean"]
     left = max(map(len, ("class", *names)))
-    titles = [title for title, _ in columns]
+    titles = [title.rjust(len("100.00")) for title, _ in columns]
     lines = ["  ".join(["class".ljust(left), *titles])]
     for i, name in enumerate(names):
-        cells = [_percent(values[i]).rjust(len(title)) for title, values in columns]
+        cells = [
+            _percent(values[i]).rjust(len(title)) for title, (_, values) in zip(titles, columns, strict=True)
+        ]
         lines.append("  ".join([name.ljust(left), *cells]))
     for name, iou in metrics.get("category_iou", {}).items():
         lines.append(f"category {name}: IoU {_percent(iou)}")

@@ -39,6 +39,7 @@ POLICIES = {
 }
 RECORD, SEAL = "scoring.json", "score.sha256"
 """Beside every metrics file, whatever its name, as the counts are."""
+TABLES = {".csv": score_tables.csv_table, ".tex": score_tables.latex_table}
 
 
 def run(
@@ -58,7 +59,7 @@ def run(
 ) -> None:
     """Write ``out`` (JSON) and ``counts.npz`` beside it; print the table.
 
-    ``scoring.json`` says what was scored and by what, ``score.sha256`` is over all three.
+    ``scoring.json`` says what was scored and by what, ``score.sha256`` is over all of them.
 
     ``predictions``, ``labels``: folders of single-channel PNGs with the same relative paths.
     ``class_names``: one name a line, in label order; a category may follow after a tab, then the IoU
@@ -76,14 +77,11 @@ def run(
     folder = next(folder for folder in (out.parent, *out.parent.parents) if folder.exists())
     if not os.access(folder, os.W_OK):
         raise ValueError(f"{out}: {folder} is not writable; choose another --out")
-    tables = {}
-    if csv:
-        tables[out.with_suffix(".csv")] = score_tables.csv_table
-    if latex:
-        tables[out.with_suffix(".tex")] = score_tables.latex_table
+    wanted = {".csv": csv, ".tex": latex}
+    tables = {out.with_suffix(suffix): table for suffix, table in TABLES.items() if wanted[suffix]}
     if out in tables:
         raise ValueError(f"{out}: a table of that name goes beside it; name it e.g. {out.stem}.json")
-    _refuse_folder_of_another(out)
+    sealed_before = _sealed_before(out)
     settings = Settings(num_classes=num_classes, ignore_index=ignore_index, boundary_ratio=boundary_ratio)
     class_table = _class_table(class_names, num_classes)
     other = None if against is None else load_other(against)
@@ -106,7 +104,9 @@ def run(
     for path, table in tables.items():
         _write_text(path, table(metrics))
     write_json(written[2], record)
-    seal(out.with_name(SEAL), written)
+    for path in sealed_before & {out.with_suffix(suffix) for suffix in TABLES} - set(tables):
+        path.unlink(missing_ok=True)  # of the result before
+    seal(out.with_name(SEAL), [*written, *tables])
     print(score_tables.text_table(metrics))
     print(f"written: {out}, {written[0]}")
 
@@ -180,18 +180,23 @@ def summarize(
     return _plain(metrics)
 
 
-def _refuse_folder_of_another(out: Path) -> None:
-    """``ValueError`` where ``out`` would leave another metrics file without its counts."""
+def _sealed_before(out: Path) -> set[Path]:
+    """Files of the result that ``out`` replaces. ``ValueError`` where it would leave another metrics file
+    without its counts.
+    """
     if out.name in (FILE_NAME, RECORD, SEAL):
         raise ValueError(f"{out}: another file of the result has this name; choose another --out")
     try:
-        sealed = {file.name for file in sealed_files(out.with_name(SEAL))}
+        sealed = set(sealed_files(out.with_name(SEAL)))
     except (FileNotFoundError, ValueError):  # no result, or one of which nothing is known
-        return
-    if others := sealed - {FILE_NAME, RECORD, out.name}:
+        return set()
+    own = {out, *map(out.with_name, (FILE_NAME, RECORD)), *map(out.with_suffix, TABLES)}
+    if others := sealed - own:
         raise ValueError(
-            f"{out}: {out.with_name(FILE_NAME)} belongs to {min(others)}; give each --out a folder of its own"
+            f"{out}: {out.with_name(FILE_NAME)} belongs to {min(others).name}; give each --out a folder of "
+            "its own"
         )
+    return sealed
 
 
 def _count_files(predictions: Path, labels: Path, settings: Settings, name: str) -> ImageCounts:

@@ -6,13 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from seglib import scoring
+from seglib.against import compare
 from seglib.metrics.counts import Counts
+from seglib.seals import sealed_files
 from tests.metrics.maps import IGNORE, random_pair
 from tests.metrics.test_boundary import per_class_loop
 
@@ -112,6 +115,7 @@ def test_tables(folders, capsys):
     first = [f"{100 * metrics['per_class'][key][0]:.2f}" for key in ("iou", "boundary_iou", "accuracy")]
     assert printed[1].split()[:4] == ["road", *first]
     assert printed[5].split() == ["bus", *"-" * 7]
+    assert {len(line) for line in printed[:7]} == {len(printed[0])}
     rows = list(csv.DictReader((folders / "out" / "metrics.csv").open()))
     assert [row["class"] for row in rows] == ["road", "side_walk", "sky & air", "car", "bus", "mean"]
     assert float(rows[1]["boundary_iou"]) == metrics["per_class"]["boundary_iou"][1]
@@ -163,6 +167,9 @@ def test_against_results_that_cannot_be_compared(folders):
     relabel(folders)
     with pytest.raises(ValueError, match="another label of south/a"):
         score(folders, **elsewhere)
+    swap_halves(folders)
+    with pytest.raises(ValueError, match="another label of south/a"):
+        score(folders, **elsewhere)
     assert not (folders / "new").exists()
     for kind in ("labels", "predictions"):
         (folders / kind / "c.png").rename(folders / kind / "d.png")
@@ -175,6 +182,33 @@ def relabel(folders):
     changed = np.array(Image.open(label))
     changed[:5] = 0
     write(label, changed)
+
+
+def swap_halves(folders):
+    """Other labels with as many pixels of every class."""
+    score(folders)
+    label = folders / "labels" / "south" / "a.png"
+    rows = np.array(Image.open(label))
+    write(label, np.roll(rows, len(rows) // 2, axis=0))
+
+
+def test_images_in_another_order_are_not_compared_by_position(folders):
+    score(folders)
+    counts = Counts.load(folders / "out" / "counts.npz")
+    with pytest.raises(ValueError, match="in another order"):
+        compare(counts, replace(counts, images=counts.images[::-1]))
+
+
+def test_tables_are_part_of_the_result(folders):
+    score(folders, csv=True, latex=True)
+    out = folders / "out"
+    assert {path.name for path in sealed_files(out / "score.sha256")} == set(contents(out)) - {"score.sha256"}
+    score(folders, latex=True)
+    assert not (out / "metrics.csv").exists()
+    assert (out / "metrics.tex").exists()
+    (out / "metrics.csv").write_text("my own")
+    score(folders)
+    assert (out / "metrics.csv").read_text() == "my own"
 
 
 def contents(folder):

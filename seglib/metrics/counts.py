@@ -16,7 +16,6 @@ Letters: ``N`` images, ``K`` classes, ``R`` radii of boundary F, ``S`` = 8 + 2R 
 """
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -61,6 +60,9 @@ class Settings:
         check_classes(self.num_classes, self.ignore_index)
         if not 0 < self.boundary_ratio <= 1:
             raise ValueError(f"boundary_ratio {self.boundary_ratio} is not a share of the diagonal (0..1)")
+        radii = list(self.contour_radii_px)
+        if not radii or radii[0] < 1 or radii != sorted(set(radii)):
+            raise ValueError(f"contour_radii_px {radii} is not one or more radii from 1 px on, ascending")
 
 
 @dataclass(frozen=True)
@@ -116,15 +118,24 @@ class Counts:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = dict(file)
-        except (ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:  # TypeError: a single array
-            raise ValueError(f"{path}: not a file of counts ({error})") from None
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # whatever zipfile, zlib and NumPy's parser of headers meet
+            raise ValueError(
+                f"{path}: not a file of counts, or a damaged one ({error}); score again"
+            ) from None
         version = content.pop("version", "unknown")
         if version != VERSION:
             raise ValueError(
                 f"{path}: counts of version {version}, but this seglib reads version {VERSION}: score again"
             )
-        settings = typed.parse(Settings, json.loads(str(content.pop("settings"))), f"{path}: settings")
-        return Counts(settings=settings, images=tuple(map(str, content.pop("images"))), **content)
+        try:
+            settings = typed.parse(Settings, json.loads(str(content.pop("settings"))), "settings")
+            return Counts(settings=settings, images=tuple(map(str, content.pop("images"))), **content)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path}: not a file of counts, or a damaged one ({error}); score again"
+            ) from None
 
     def subset(self, keep: Sequence[bool] | np.ndarray) -> "Counts":
         """The images for which ``keep`` (N,) is true."""

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from seglib import paths, seals, typed
 from seglib.cell import NO_WEIGHTS, Cell, Protocol, canonical_json
 from seglib.config import Evaluation, Plan
+from seglib.metrics.counts import FILE_NAME, Counts
 from seglib.runs.reasons import changed_values
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Test(State):
 
     @property
     def counts_file(self) -> Path:
-        return self.folder / "counts.npz"
+        return self.folder / FILE_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,6 +249,8 @@ def _scored(
     scored, wanted = metrics["settings"]["boundary_ratio"], plan.config.boundary_ratio
     if scored != wanted:
         return None, _outdated(f"score {evaluation.name}", [f"boundary_ratio: {scored} -> {wanted}"])
+    if (counts := folder / FILE_NAME).is_file():
+        Counts.load(counts)  # a damaged one is named here, once for all who read it
     return metrics, State()
 
 

@@ -99,6 +99,28 @@ def test_another_file_is_refused(tmp_path, content):
         Counts.load(path)
 
 
+def test_a_damaged_file_is_refused(counts, tmp_path):
+    """One byte turned over, anywhere."""
+    path = tmp_path / "counts.npz"
+    counts.save(path)
+    whole = path.read_bytes()
+    messages = []
+    for place in range(0, len(whole), max(1, len(whole) // 200)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            assert Counts.load(path).images == counts.images  # the byte meant nothing, as in a time stamp
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 100
+    assert all(str(path) in message for message in messages)
+
+
+@pytest.mark.parametrize("radii", [(), (5, 3), (3, 3), (0, 3)])
+def test_radii_have_an_order(radii):
+    with pytest.raises(ValueError, match=r"contour_radii_px .* ascending"):
+        Settings(num_classes=2, contour_radii_px=radii)
+
+
 def test_ade20k_takes_a_few_megabytes(tmp_path):
     """2,000 images with 20 classes each of 150."""
     settings = Settings(num_classes=150)

@@ -86,6 +86,9 @@ def test_a_damaged_file_costs_its_cell_and_is_named(fabricate):
     assert damaged.status == "failed"
     assert damaged.reason == f"{path}: not valid JSON; delete it and run the workflow again"
     assert {record.status for record in others} == {"done"}
+    path = paths.evaluation_folder(made.results, made.plan.cells[1], "val-ss") / "counts.npz"
+    path.write_bytes(path.read_bytes()[:-100])
+    assert f"{path}: not a file of counts" in collect(made.plan, made.results)[1].reason
 
 
 def edit_json(path, change):
