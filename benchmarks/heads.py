@@ -34,7 +34,8 @@ from torch.nn import functional as F  # noqa: E402
 
 from seglib import registry  # noqa: E402
 from seglib.cell import Loss  # noqa: E402
-from seglib.engine.losses import IGNORE, build_criterion  # noqa: E402
+from seglib.engine.losses import build_criterion  # noqa: E402
+from seglib.label_png import IGNORE_INDEX  # noqa: E402
 from seglib.models import isnet  # noqa: E402
 from seglib.models.class_memory import ClassMemory  # noqa: E402
 from seglib.models.segmentor import Progress  # noqa: E402
@@ -78,7 +79,7 @@ def update_loop(memory: ClassMemory, x: Tensor, labels: Tensor, *, momentum: flo
     x = F.interpolate(x, labels.shape[1:], mode="bilinear", align_corners=False)
     pixels, labels = x.permute(0, 2, 3, 1).contiguous().flatten(0, 2), labels.flatten()
     for c in labels.unique():
-        if c == IGNORE:
+        if c == IGNORE_INDEX:
             continue
         members, stored = pixels[labels == c], memory.vectors[c]
         if not stored.any():

@@ -62,7 +62,7 @@ class Block:
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Options of methods in this block, beside those that ``methods`` sets for all."""
     freeze: bool = False
-    """Keep finished cells as they are, whatever changes in code, data or values."""
+    """Keep finished cells as they are, whatever changes in seglib's code, in data or in values."""
     gpus: int = 1
     """Devices that a training is spread over, where a machine has them."""
 

@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+IGNORE_INDEX = 255
+"""Of pixels without a class, in prepared labels."""
+
 # Pillow spreads the values of 2- and 4-bit grey over 0..255.
 GREY_SPREAD = {"L;2": 85, "L;4": 17}
 DTYPES = {"1": np.uint8, "P": np.uint8, "L": np.uint8, "I;16": np.uint16, "I": np.uint16}

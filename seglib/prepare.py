@@ -25,8 +25,9 @@ import PIL
 from PIL import Image
 
 from seglib import __version__, registry
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Item, open_image
+from seglib.datasets.base import DataSet, Item, open_image
 from seglib.files import atomic_path, naming_full_disk
+from seglib.label_png import IGNORE_INDEX
 from seglib.progress import track
 from seglib.sources import step_code
 

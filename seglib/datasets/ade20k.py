@@ -7,7 +7,8 @@ GluonCV checks (``scripts/datasets/ade20k.py``); its publisher gives none.
 
 from typing import ClassVar
 
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Source, Split, class_names, hex_colors
+from seglib.datasets.base import DataSet, Source, Split, class_names, hex_colors
+from seglib.label_png import IGNORE_INDEX
 
 
 class ADE20K(DataSet):

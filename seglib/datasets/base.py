@@ -19,8 +19,6 @@ from PIL import Image
 from seglib.files import read_checksums
 from seglib.label_png import read_label_png
 
-IGNORE_INDEX = 255
-
 
 @dataclass(frozen=True, kw_only=True)
 class Source:

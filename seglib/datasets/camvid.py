@@ -7,7 +7,8 @@ in it is checked instead.
 from pathlib import PurePosixPath
 from typing import ClassVar
 
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Source, Split
+from seglib.datasets.base import DataSet, Source, Split
+from seglib.label_png import IGNORE_INDEX
 
 COMMIT = "bb68b64e72cb004b3ed927fee0f5624dd8097498"
 

@@ -9,8 +9,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Source, Split, open_image
+from seglib.datasets.base import DataSet, Source, Split, open_image
 from seglib.datasets.camvid import CamVid
+from seglib.label_png import IGNORE_INDEX
 
 UCL = "http://web4.cs.ucl.ac.uk/staff/g.brostow/MotionSegRecData"
 COLORS = {

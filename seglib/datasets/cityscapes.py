@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Source, Split, class_names, find_ids, hex_colors
+from seglib.datasets.base import DataSet, Source, Split, class_names, find_ids, hex_colors
+from seglib.label_png import IGNORE_INDEX
 
 IDS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 """The ids of the classes that are evaluated, in the order of their train ids."""

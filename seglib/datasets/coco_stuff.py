@@ -16,7 +16,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Source, Split, class_names
+from seglib.datasets.base import DataSet, Source, Split, class_names
+from seglib.label_png import IGNORE_INDEX
 
 EDINBURGH = "http://calvin.inf.ed.ac.uk/wp-content/uploads/data/cocostuffdataset"
 NAMES = class_names(

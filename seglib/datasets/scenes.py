@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 
 from seglib.datasets import scene_painter
-from seglib.datasets.base import IGNORE_INDEX, DataSet, Split
+from seglib.datasets.base import DataSet, Split
+from seglib.label_png import IGNORE_INDEX
 
 SEED = 20_240_926
 HEIGHT, WIDTH = 96, 128

@@ -12,8 +12,8 @@ from torch.nn import functional as F
 
 from seglib.cell import Loss
 from seglib.engine.distributed import sum_over_processes, world_size
+from seglib.label_png import IGNORE_INDEX
 
-IGNORE = 255
 MIN_COLUMNS = 16
 IMPOSSIBLE = -1e4
 """A logit whose probability is 0 in float32."""
@@ -44,11 +44,11 @@ def build_criterion(spec: Loss) -> Callable[[Tensor, Tensor], Tensor]:
         # As (N, K): for maps (B, K, H, W) CUDA has no deterministic cross entropy.
         logits = logits.permute(0, 2, 3, 1).flatten(0, 2)
         labels = labels.flatten()
-        losses = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="none")
-        weights = (labels != IGNORE).to(losses.dtype)
+        losses = F.cross_entropy(logits, labels, ignore_index=IGNORE_INDEX, reduction="none")
+        weights = (labels != IGNORE_INDEX).to(losses.dtype)
         if spec.class_weights is not None:
             of_class = _class_weights(spec.class_weights, num_classes, weights)
-            weights = weights * of_class[labels.where(labels != IGNORE, 0)]
+            weights = weights * of_class[labels.where(labels != IGNORE_INDEX, 0)]
         if spec.name == "ohem":
             weights = weights * _hard(
                 losses.detach(), threshold=spec.ohem_threshold, min_kept=spec.ohem_min_kept

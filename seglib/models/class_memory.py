@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.engine.distributed import sum_over_processes, world_size
-from seglib.engine.losses import IGNORE
+from seglib.label_png import IGNORE_INDEX
 
 CLUSTER_STEPS = 10
 """Iterations of k-means."""
@@ -151,7 +151,7 @@ def class_sums(x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[
 
     # One number per image, feature, class and vector, in this order; where those of a pixel's class begin.
     products = (features @ F.normalize(vectors, dim=2).flatten(0, 1).T).flatten()
-    labelled = labels != IGNORE
+    labelled = labels != IGNORE_INDEX
     classes = labels.where(labelled, 0)
     image = torch.arange(batch, device=x.device).view(-1, 1, 1)
     begin = image * (height * width * per_feature) + classes * count

@@ -8,7 +8,7 @@ from torch import Tensor, distributed
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from seglib.engine.losses import IGNORE
+from seglib.label_png import IGNORE_INDEX
 from seglib.models.class_memory import ClassMemory
 
 WIDTH = 6
@@ -28,7 +28,7 @@ def update_in_a_loop(
     x = F.interpolate(x, labels.shape[1:], mode="bilinear", align_corners=False)
     pixels, labels = x.permute(0, 2, 3, 1).reshape(-1, x.shape[1]), labels.flatten()
     for c in labels.unique().tolist():
-        if c == IGNORE:
+        if c == IGNORE_INDEX:
             continue
         members = pixels[labels == c]
         empty = [v for v in range(vectors.shape[1]) if not vectors[c, v].any()]
@@ -54,7 +54,7 @@ def features(batch: int, height: int, width: int) -> Tensor:
 
 def noise(classes: Sequence[int], *size: int) -> Tensor:
     labels = torch.tensor(classes)[torch.randint(len(classes), size)]
-    labels[:, :2] = IGNORE
+    labels[:, :2] = IGNORE_INDEX
     return labels
 
 
@@ -66,7 +66,7 @@ CASES = {
     "one feature": lambda: (4, features(3, 1, 1), noise(range(4), 3, 8, 8)),
     "one row of features": lambda: (4, features(2, 1, 6), noise(range(4), 2, 8, 48)),
     "labels smaller than features": lambda: (4, features(2, 9, 9), noise(range(4), 2, 5, 6)),
-    "all pixels ignored": lambda: (5, features(2, 3, 4), torch.full((2, 24, 32), IGNORE)),
+    "all pixels ignored": lambda: (5, features(2, 3, 4), torch.full((2, 24, 32), IGNORE_INDEX)),
     "features after a ReLU, some of them zero": lambda: (
         5,
         features(2, 6, 6).relu_(),

@@ -159,6 +159,8 @@ def test_settings_of_the_run_rerun_no_cell(project):
     reordered |= {"device": "cpu", "workers": 1, "mirror": "elsewhere"}
     reordered |= {"checkpoint_interval_s": 5, "cache": "uint8"}
     reordered["recipes"] = {name: dict(reversed(list(r.items()))) for name, r in CONFIG["recipes"].items()}
+    reordered["data"] = "moved"
+    (project.folder / "data").rename(project.folder / "moved")
     project.configure(reordered)
     assert project.planned("--cores", "1") <= AFTER_SCORE
 

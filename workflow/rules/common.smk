@@ -1,7 +1,7 @@
 """What the rules share: the plan, and the functions that say what a job depends on.
 
-A job is repeated when its recorded `params`, its rule or its input change. So `params` holds what a
-result depends on (the cell, digests of code and data) and nothing else; settings that only say how
+A job is repeated when its recorded `params` or its rule change, or an input is newer. So `params` holds what
+a result depends on (the cell, digests of code and data) and nothing else; settings that only say how
 to run (device, workers, mirror) are passed as `RunSetting`, which Snakemake does not record.
 """
 
@@ -26,9 +26,27 @@ DATA, RESULTS, REPORTS, LOGS = (
 )
 # The cells of the ablations are known to the rules too; only their own targets ask for them.
 WHOLE, ABLATIONS = ablations.load_all(Path(workflow.basedir, "config", "ablations"), PLAN)
-CELLS = {cell.id: cell for cell in WHOLE.cells}
-EVALUATIONS = {(cell.id, test.name): test for cell in WHOLE.cells for test in WHOLE.evaluations(cell)}
-COSTS = {str(paths.complexity_file(RESULTS, cell)): cell for cell in WHOLE.cells}
+
+
+class Known(dict):
+    """What a target may name."""
+
+    def __init__(self, what, entries):
+        super().__init__(entries)
+        self.what = what
+
+    def __missing__(self, key):
+        name = " ".join(key) if isinstance(key, tuple) else key
+        raise ValueError(
+            f"{name}: no {self.what} of this configuration or its ablations; `seglib status --all` lists them"
+        )
+
+
+CELLS = Known("cell", {cell.id: cell for cell in WHOLE.cells})
+EVALUATIONS = Known(
+    "test", {(cell.id, test.name): test for cell in WHOLE.cells for test in WHOLE.evaluations(cell)}
+)
+COSTS = Known("model", {str(paths.complexity_file(RESULTS, cell)): cell for cell in WHOLE.cells})
 GPUS = 0 if PLAN.config.device == "cpu" else 1
 """Devices of a job that can use one."""
 ALL_CORES = 1024

@@ -32,6 +32,7 @@ rule compare:
     params:
         config=CONFIG_JSON,
         planned_elsewhere=PLANNED_ELSEWHERE,
+        claim_files=list_claims,
         code=digest_code("compare"),
         results=subpath(output.summary, parent=True),
     shell:
@@ -71,6 +72,7 @@ rule report:
     params:
         config=CONFIG_JSON,
         planned_elsewhere=PLANNED_ELSEWHERE,
+        claim_files=list_claims,
         code=digest_code("report"),
         results=subpath(input.summary, parent=True),
         out=subpath(output.page, parent=True),
@@ -92,6 +94,7 @@ rule ablation:
     params:
         config=describe_ablation,
         planned_elsewhere=PLANNED_ELSEWHERE,
+        claim_files=list_claims,
         code=digest_code("report"),
         results=RESULTS,
         out=subpath(output[0], parent=True),
