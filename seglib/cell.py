@@ -21,7 +21,7 @@ class Backbone:
     model: str
     """timm name, e.g. ``resnet50``."""
     output_stride: int | None = None
-    """8, 16 or 32; ``None`` keeps the model's own strides."""
+    """4, 8, 16 or 32; ``None`` keeps the model's own strides."""
     weights: str | None = None
     """``None``: random; ``imagenet``: timm's hub; anything else: a safetensors file (in a cell: its name)."""
     weights_sha256: str | None = None
@@ -36,8 +36,8 @@ class Backbone:
     def __post_init__(self):
         check_range(self, "mean", least=0, most=1)
         check_range(self, "std", above=0, most=1)
-        if self.output_stride not in (None, 8, 16, 32):
-            raise ValueError(f"output_stride: {self.output_stride} is not 8, 16 or 32")
+        if self.output_stride not in (None, 4, 8, 16, 32):
+            raise ValueError(f"output_stride: {self.output_stride} is not 4, 8, 16 or 32")
 
 
 NO_WEIGHTS = {"weights": None, "weights_sha256": None}

@@ -169,7 +169,7 @@ def test_settings_within_settings_change_one_by_one(values):
             "config.backbones: the name 50 is not text; put it in quotes",
         ),
         ("backbones.resnet10t.mean", [123.7, 116.3, 103.5], "mean: 123.7 must be at least 0 and at most 1"),
-        ("backbones.resnet10t.output_stride", 7, "output_stride: 7 is not 8, 16 or 32"),
+        ("backbones.resnet10t.output_stride", 7, "output_stride: 7 is not 4, 8, 16 or 32"),
         ("backbones.resnet10t.weights_sha256", "0" * 64, "weights_sha256 is a file's, and no file is named"),
         ("recipes.quick.extends", ["a"], "config.recipes.quick.extends: expected one recipe's name"),
         ("recipes.quick.rotation_degrees", 10.0, "rotation_degrees go together: one alone turns nothing"),

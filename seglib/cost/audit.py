@@ -29,7 +29,7 @@ from seglib.cost.paper_scale import Configuration, Cost
 
 
 def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets: list[str]) -> None:
-    """Measure every configuration of ``datasets`` (all where empty) and write the table of all records.
+    """Measure every configuration of ``datasets`` (all where empty) and write their table.
 
     Raises ``ValueError`` where the counters disagree, and names the configuration.
     """
@@ -44,11 +44,8 @@ def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets:
     with ProcessPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
         for _ in progress.track((pool.map if pool else map)(work, asked), total=len(asked), what="audit"):
             pass
-    measured = [_read(record_file(records, configuration)) for configuration in planned]
     costs = [
-        cost(configuration, record["cost"])
-        for configuration, record in zip(planned, measured, strict=True)
-        if record is not None
+        cost(configuration, _read(record_file(records, configuration))["cost"]) for configuration in asked
     ]
     with files.atomic_path(out) as temporary:
         temporary.write_text(table(costs), encoding="utf-8")

@@ -18,6 +18,7 @@
     gradient of the read       | own choice: of the memory that was read; `author_exact`: of the updated one
     vectors without pixels     | own choice: stay; `author_exact` shrinks them
     several processes          | own choice: as one with all images; `author_exact` averages their memories
+    accumulate > 1             | own choice: an update per forward pass, so several per step
     update without upsampling  | own choice: the same function
     initial head weights       | author code: torch's defaults
 
@@ -82,6 +83,7 @@ class MCIBI(AuxiliaryMethod):
             "own choice",
             "of the memory that was read; the authors' (author_exact) is of that after the update",
         ),
+        ("accumulate > 1", "own choice", "the memory moves in every forward pass, several times per step"),
         ("vectors without pixels", "own choice", "stay; the authors' (author_exact) shrink with their class"),
         ("several processes", "own choice", "as one with all images; author_exact averages their memories"),
         ("update without upsampling", "own choice", "the same function as the authors' loop over classes"),
