@@ -31,7 +31,6 @@ from seglib.reporting.collect import predictions_digest, read_json
 
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 MODEL = "model.safetensors"
-LARGE = (MODEL, "predictions")
 METRICS = ("miou", "boundary_iou", "pixel_accuracy")
 ROW = ("cell", "split", "protocol", "status", "reason", *METRICS)
 """Columns of ``summary.csv`` that lead from a row to its result."""
@@ -163,7 +162,7 @@ def _sealed(seal: Path) -> Iterator[Check]:
     gone = Counter()
     for fault in faults:
         name = _part(fault.path, seal)
-        if fault.what == seals.GONE and name in LARGE:  # may have been left behind
+        if fault.what == seals.GONE and name in seals.LARGE:  # may have been left behind
             gone[name] += 1
         else:
             yield Check("wrong", str(fault))
@@ -181,8 +180,7 @@ def _part(path: Path, seal: Path) -> str:
 
 def _model(cell: Path) -> str | None:
     """SHA-256 of the cell's model; of one that was not handed on, what the seal of its training says."""
-    file, seal = cell / "train" / MODEL, cell / "train" / "train.sha256"
-    return seals.digest_of(file) or (seals.sealed_files(seal).get(file) if seal.is_file() else None)
+    return seals.digest_written(cell / "train" / MODEL, cell / "train" / "train.sha256")
 
 
 def _scored(test: Path) -> Iterator[Check]:

@@ -279,6 +279,40 @@ class TestMerge:
         merged = {path.name for path in Path("results/cells", ISNET).rglob(".*")}
         assert merged == {".snakemake_timestamp"}
 
+    def test_published_results_are_taken_without_models_and_predictions(self, seglib, other):
+        for file in [*other.rglob("*.safetensors"), *other.rglob("predictions/*.png")]:
+            file.unlink()
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 0
+        assert "10 copied, 0 in both and equal, 0 conflicts, 0 not whole" in out
+        assert "model.safetensors: 3 files were not there to be copied" in out
+        assert "predictions: 120 files were not there to be copied" in out
+        assert seglib("verify-results", "both", "--ignore-missing")[0] == 0
+        # What the seals say of the models is compared: one was trained otherwise, one is the same.
+        code, out = seglib("merge", "results", "--out", "both")
+        assert code == 2
+        assert "0 copied, 6 in both and equal, 1 conflicts, 0 not whole" in out
+        assert f"{FCN_FAST}/train differ in seed: 5 -> 0" in out
+        assert "predictions: 1 units stay without, though a source has it" in out
+        assert not Path("both/cells", FCN, "train", "model.safetensors").exists()
+
+    def test_other_losses_are_damage(self, seglib, other):
+        (other / "cells" / ISNET / "train" / "provenance.json").unlink()
+        (other / "cells" / FCN / "val-ss" / "predictions" / "0007.png").unlink()
+        (other / "cells" / FCN_FAST / "train" / "cell.json").unlink()
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 2
+        assert "5 copied, 0 in both and equal, 0 conflicts, 3 not whole" in out
+        for lost in ("train/provenance.json", "val-ss/predictions/0007.png", "train/cell.json"):
+            assert f"{lost}: gone" in out
+
+    def test_a_model_that_neither_file_nor_seal_knows_is_damage(self, seglib, other):
+        for name in ("model.safetensors", "train.sha256"):
+            (other / "cells" / ISNET / "train" / name).unlink()
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 2
+        assert f"{ISNET}/train/model.safetensors: gone" in out
+
     def test_half_a_result_is_left_behind(self, seglib, other):
         (other / "cells" / ISNET / "train" / "model.safetensors").write_bytes(b"half")
         code, out = seglib("merge", other, "--out", "results")
