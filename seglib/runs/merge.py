@@ -106,7 +106,7 @@ def _take(source: Path, target: Path, kind: str, outcome: Outcome) -> bool:
     if faults:
         outcome.skipped.append(faults[0])
         return False
-    if not target.exists():
+    if not _holds_files(target):
         with naming_full_disk(target), atomic_folder(target) as temporary:
             shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=_leftovers)
             shutil.copystat(source, temporary)
@@ -125,7 +125,7 @@ def _take(source: Path, target: Path, kind: str, outcome: Outcome) -> bool:
 
 
 def _holds_files(path: Path) -> bool:
-    """Whether a file, or any file below a folder, is there."""
+    """Whether a file, or any file below a folder, is there. Snakemake makes folders before a job has run."""
     if path.is_dir():
         return any(_holds_files(child) for child in path.iterdir() if not child.name.startswith("."))
     return path.is_file()

@@ -279,6 +279,13 @@ class TestMerge:
         merged = {path.name for path in Path("results/cells", ISNET).rglob(".*")}
         assert merged == {".snakemake_timestamp"}
 
+    def test_an_empty_folder_is_no_result(self, seglib, other):
+        """As Snakemake makes it for a job that has not written yet."""
+        Path("results/cells", ISNET, "train").mkdir(parents=True)
+        Path("results/cells", ISNET, "val-ss", "predictions").mkdir(parents=True)
+        assert "2 copied, 6 in both and equal, 1 conflicts" in seglib("merge", other, "--out", "results")[1]
+        assert Path("results/cells", ISNET, "train", "model.safetensors").exists()
+
     def test_published_results_are_taken_without_models_and_predictions(self, seglib, other):
         for file in [*other.rglob("*.safetensors"), *other.rglob("predictions/*.png")]:
             file.unlink()
