@@ -153,8 +153,12 @@ def _explain(source: Path, target: Path, differing: list[str]) -> str:
 
 
 def _take_cost(source: Path, target: Path, outcome: Outcome) -> None:
-    if not target.exists():
-        for file in (source, source.with_suffix(".sha256")):
+    seal = source.with_suffix(".sha256")
+    fault = next(seals.faults(seal), None) if seal.is_file() else None
+    if fault is not None:
+        outcome.skipped.append(str(fault))
+    elif not target.exists():
+        for file in (seal, source):  # in this order, so that after a kill between them both are copied again
             if file.is_file():
                 with atomic_path(target.with_suffix(file.suffix)) as temporary:
                     shutil.copy2(file, temporary)

@@ -270,6 +270,32 @@ class TestMerge:
         assert "was measured on another machine than results/models/scenes/fcn" in out
         assert json.loads(cost.with_suffix(".speed.json").read_text()) == {"latency_ms": 2.0}
 
+    def test_a_cost_that_changed_after_it_was_written_is_damage(self, seglib, other):
+        [cost] = Path(other, "models/scenes/fcn").rglob("*[0-9].json")
+        edit_json(cost, params=1)
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 2
+        assert "1 not whole" in out
+        assert f"{cost}: changed after it was written" in out
+        assert not Path("both", cost.relative_to(other)).exists()
+
+    def test_a_cost_never_comes_without_its_seal(self, seglib, other, monkeypatch):
+        copy, copied = shutil.copy2, []
+
+        def killed(source, target, **_):
+            if copied:
+                raise KeyboardInterrupt
+            copied.append(copy(source, target))
+
+        shutil.rmtree(other / "cells")
+        (other / "cells").mkdir()
+        monkeypatch.setattr(merge.shutil, "copy2", killed)
+        assert seglib("merge", other, "--out", "both")[0] == 130
+        monkeypatch.undo()
+        os.chdir(other.parent)
+        assert seglib("merge", other, "--out", "both")[0] == 0
+        assert "no seal" not in seglib("verify-results", "both")[1]
+
     def test_what_killed_writers_left_is_left_behind(self, seglib, other):
         cell = other / "cells" / ISNET
         for leftover in (cell / "val-ss" / ".predictions.k1ll3d", cell / "train" / ".cell.json.k1ll3d"):
