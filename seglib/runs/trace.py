@@ -218,7 +218,8 @@ def _data(folder: Path, prediction: dict, training: dict, test: Path) -> Iterato
         what = f"{split}: {len(pairs)} images and label maps are those of manifest.json"
         yield Check("wrong" if wrong else "ok", f"{what}: not {wrong[0]}" if wrong else what)
     if (test / "scoring.json").is_file():
-        names = [f"{pair['id']}.png" for pair in manifest["splits"][prediction["split"]]]
+        images = Counts.load(test / "counts.npz").images  # of a limited cell not the whole split
+        names = [f"{name}.png" for name in images]
         labels = folder / "labels" / prediction["split"]
         recorded = _read(test / "scoring.json")["labels_sha256"]
         if all((labels / name).is_file() for name in names):

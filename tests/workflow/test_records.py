@@ -117,6 +117,19 @@ class TestTrace:
         assert code == 2
         assert "WRONG  val: 40 images and label maps are those of manifest.json: not" in out
 
+    def test_a_limited_cell_was_scored_against_the_labels_of_its_images(self, seglib):
+        kept = sorted(TEST.glob("predictions/*.png"))[::4]
+        for file in set(TEST.glob("predictions/*.png")) - set(kept):
+            file.unlink()
+        seals.seal(TEST / "predict.sha256", [*kept, TEST / "prediction.json"])
+        arguments = ["--num-classes", 11, "--class-names", "data/scenes/classes.txt", "--subset"]
+        folders = ["--predictions", TEST / "predictions", "--labels", "data/scenes/labels/val"]
+        assert seglib("score", *folders, *arguments, "--out", TEST / "metrics.json")[0] == 0
+        code, out = seglib("trace", TEST)
+        assert code == 0, out
+        assert "metrics.json follows from counts.npz (10 images)" in out
+        assert "ok     the counts are against these label maps (SHA-256)" in out
+
     def test_what_is_not_here_is_said_and_is_no_fault(self, seglib):
         shutil.rmtree("data")
         shutil.rmtree(TEST / "predictions")
