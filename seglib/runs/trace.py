@@ -13,6 +13,7 @@ data that lie on another machine) is said, and is no fault. Torch is not importe
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -250,6 +251,8 @@ def _source(step: str, record: dict[str, Any], method: str) -> Check:
         return Check("unchecked", f"{step} ran seglib {record['versions']['seglib']}, installed without git")
     if record["dirty"]:
         return Check("unchecked", f"{step} ran commit {commit} with changes that were not committed")
+    if shutil.which("git") is None:
+        return Check("unchecked", f"{step} ran commit {commit}, and no git is here to ask")
     archive = subprocess.run(
         ["git", "-C", provenance.SOURCE.parent, "archive", commit, "seglib"], capture_output=True, check=False
     )

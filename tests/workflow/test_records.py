@@ -165,6 +165,12 @@ class TestTrace:
         assert trace._source("train", record | {"code": code}, "fcn").state == "wrong"
         assert trace._source("train", record | {"commit": "0" * 40}, "fcn").state == "unchecked"
         assert trace._source("train", record | {"dirty": True}, "fcn").state == "unchecked"
+        monkeypatch.setenv("PATH", str(project.folder))
+        check = trace._source("train", record, "fcn")
+        assert (check.state, check.what) == (
+            "unchecked",
+            f"train ran commit {record['commit']}, and no git is here to ask",
+        )
 
 
 class TestVerify:
