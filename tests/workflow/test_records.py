@@ -146,6 +146,18 @@ class TestTrace:
             "metrics.json: not valid JSON; delete it and run the workflow again"
         )
 
+    def test_a_cell_lies_in_the_folder_of_its_name(self, seglib):
+        cell = TEST.parent
+        shutil.copytree(cell, cell.with_name("seed7"))
+        code, out = seglib("trace", cell.with_name("seed7"))
+        assert code == 2
+        assert "WRONG  cell.json belongs to this folder" in out
+        edit_json(cell / "train" / "cell.json", setting_of_another_version=1)
+        seals.seal(cell / "train" / "train.sha256", seals.sealed_files(cell / "train" / "train.sha256"))
+        code, out = seglib("trace", cell)
+        assert code == 0, out
+        assert "-      cell.json belongs to this folder: not known (cell.setting_of_another_version: " in out
+
     def test_the_source_is_that_of_its_commit(self, project, monkeypatch):
         def git(*arguments):
             user = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
