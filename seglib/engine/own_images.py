@@ -79,9 +79,9 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
 
 
 def find_images(images: Path, out: Path) -> dict[str, Path]:
-    """Name -> file: the path below the folder ``images`` without its extension, which stays where two images
-    differ in nothing else. What an earlier run wrote into ``out`` is left out, and so never replaced by its
-    own prediction. ``ValueError`` if there is no image.
+    """Name -> file: the path below the folder ``images`` without its extension, which stays where the rest is
+    another image's path, with or without its extension. What an earlier run wrote into ``out`` is left out,
+    and so never replaced by its own prediction. ``ValueError`` if there is no image.
     """
     results = tuple((out / folder).resolve() for folder in ("labels", "overlays"))
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
@@ -101,8 +101,8 @@ def find_images(images: Path, out: Path) -> dict[str, Path]:
     ]
     if not found:
         raise ValueError(f"{images}: holds no image, other than what lies in {out}")
-    stems = Counter(path.with_suffix("") for path in found)
-    names = (path if stems[path.with_suffix("")] > 1 else path.with_suffix("") for path in found)
+    taken = Counter([*found, *(path.with_suffix("") for path in found)])
+    names = (path if taken[path.with_suffix("")] > 1 else path.with_suffix("") for path in found)
     return {name.relative_to(root).as_posix(): path for name, path in zip(names, found, strict=True)}
 
 
