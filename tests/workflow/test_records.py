@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -244,6 +245,18 @@ class TestStatus:
         written_s = log.stat().st_mtime
         monkeypatch.setattr(status, "disk_time_s", lambda folder: written_s + status.QUIET_S + 1)
         assert "1 stopped" in seglib("status", "--config", json.dumps(values))[1]
+
+    def test_a_disk_that_may_only_be_read_is_no_hindrance(self, project, monkeypatch):
+        monkeypatch.chdir(project.folder)
+        shutil.rmtree(Path("results/cells", FCN))
+        Path("logs/cells", FCN, "train.log").touch()
+
+        def refuse(**_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+        states = {record.cell.id: state for state, record, _ in status.cell_states(config.load(CONFIG))}
+        assert states == {FCN: "running", FCN_FAST: "done", ISNET: "done"}
 
     def test_a_wrong_clock_here_stops_nothing(self, project, monkeypatch):
         """Files of a machine whose disk's clock is an hour behind."""
