@@ -164,7 +164,7 @@ def legend(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)  # as it was trained on
     if image is None:
         raise ValueError(f"{path}: not a readable image; prepare the data set again")
     return image
