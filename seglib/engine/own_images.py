@@ -8,7 +8,6 @@ ends with an error after all others are done.
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,9 +21,7 @@ from seglib.engine.inference import load_segmentor, predict, read_cell, write_la
 from seglib.engine.loading import load_ahead
 from seglib.files import atomic_path, sha256_file, write_json
 from seglib.progress import track
-
-OPACITY = 0.6
-"""Of the classes' colours over the image."""
+from seglib.reporting.overlays import blend
 
 
 def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str, workers: int) -> None:
@@ -58,7 +55,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
         with atomic_path(out / "labels" / f"{name}.png") as temporary:
             write_label_map(temporary, labels, dataset.PALETTE)
         with atomic_path(out / "overlays" / f"{name}.png") as temporary:
-            Image.fromarray(lay_over(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
+            Image.fromarray(blend(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
     record = {
         **provenance.describe(),
         "cell_id": cell.id,
@@ -121,12 +118,6 @@ def read_own_image(path: Path) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).replace(f" {str(path)!r}", "")
         raise ValueError(f"not a readable image ({reason})") from None
-
-
-def lay_over(image: np.ndarray, labels: np.ndarray, colors: Iterable[tuple[int, int, int]]) -> np.ndarray:
-    """The image (H, W, 3) uint8 under the colours of its classes ``labels`` (H, W) uint8."""
-    painted = np.array(list(colors), np.float32)[labels]
-    return (image + OPACITY * (painted - image)).round().astype(np.uint8)
 
 
 def _try_to_read(path: Path) -> np.ndarray | ValueError:
