@@ -54,6 +54,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~UMASK)
+        os.sync()  # the files reach the disk before the name does; to wait for each takes longer
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)

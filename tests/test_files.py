@@ -1,6 +1,7 @@
 """Locks and folders: what other processes do in between, and what is left of those that were killed."""
 
 import fcntl
+import os
 
 import pytest
 
@@ -39,3 +40,12 @@ def test_a_lock_whose_holder_ends_between_open_and_lock_keeps_others_out(tmp_pat
             pass
         assert (folder / ".lock").exists()
     assert not folder.exists()
+
+
+def test_a_folder_reaches_the_disk_before_its_name_does(tmp_path, monkeypatch):
+    out, there = tmp_path / "predictions", []
+    with files.atomic_folder(out) as folder:
+        (folder / "0.png").touch()
+        monkeypatch.setattr(os, "sync", lambda: there.append((out.exists(), (folder / "0.png").exists())))
+    assert there == [(False, True)]
+    assert (out / "0.png").exists()
