@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -15,6 +16,8 @@ from typing import Any, TextIO
 
 UMASK = os.umask(0)  # asked for once: it can only be read by setting it, which threads must not do
 os.umask(UMASK)
+UNFINISHED = ".unfinished"
+"""Ends the name of a temporary folder, so that no folder of the user's is taken for one."""
 
 
 @contextmanager
@@ -47,10 +50,15 @@ def atomic_path(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Path]
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Like :func:`atomic_path` for a whole folder; an existing folder is replaced on success."""
+    """Like :func:`atomic_path` for a whole folder; an existing folder is replaced on success.
+
+    One process at a time writes a folder: what a killed one left beside it, which may be large, is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????{UNFINISHED}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~UMASK)

@@ -49,3 +49,14 @@ def test_a_folder_reaches_the_disk_before_its_name_does(tmp_path, monkeypatch):
         monkeypatch.setattr(os, "sync", lambda: there.append((out.exists(), (folder / "0.png").exists())))
     assert there == [(False, True)]
     assert (out / "0.png").exists()
+
+
+def test_what_a_killed_writer_of_the_folder_left_is_removed(tmp_path):
+    writers = [files.atomic_folder(tmp_path / name) for name in ("maps", "maps.old", "other")]
+    mine, *others = [writer.__enter__() for writer in writers]  # and no exit, as after SIGKILL
+    (mine / "0.png").touch()
+    own = tmp_path / ".maps.20240131"  # somebody's
+    own.mkdir()
+    with files.atomic_folder(tmp_path / "maps"):
+        pass
+    assert set(tmp_path.iterdir()) == {tmp_path / "maps", own, *others}
