@@ -139,10 +139,11 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
         except (ValueError, FileNotFoundError) as error:
             _refuse_strangers(description, out, found)
             incomplete = error
-    elif missing := sorted(path for path in todo if found[path] is None):
+    elif wrong := sorted(path for path in todo if found[path] != expected[path]):
+        state = "is missing" if found[wrong[0]] is None else "is damaged"
         incomplete = ValueError(
-            f"{', '.join(map(str, archives.values()))}: holds no {missing[0]} ({len(missing)} such "
-            f"files); it is incomplete or another release: fetch it again"
+            f"{', '.join(map(str, archives.values()))}: holds no {wrong[0]}, which {state} in {out} "
+            f"({len(wrong)} such files); it is incomplete or another release: fetch it again"
         )
     for archive in fetched:
         archive.unlink()

@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -9,12 +10,14 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 UMASK = os.umask(0)  # asked for once: it can only be read by setting it, which threads must not do
 os.umask(UMASK)
+UNFINISHED = ".unfinished"
+"""Ends the name of a temporary folder, so that no folder of the user's is taken for one."""
 
 
 @contextmanager
@@ -47,13 +50,19 @@ def atomic_path(path: str | os.PathLike, *, sync: bool = True) -> Iterator[Path]
 
 @contextmanager
 def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
-    """Like :func:`atomic_path` for a whole folder; an existing folder is replaced on success."""
+    """Like :func:`atomic_path` for a whole folder; an existing folder is replaced on success.
+
+    One process at a time writes a folder: what a killed one left beside it, which may be large, is removed.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.????????{UNFINISHED}"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(UNFINISHED, f".{path.name}.", path.parent))
     try:
         yield temporary
         temporary.chmod(0o777 & ~UMASK)
+        os.sync()  # the files reach the disk before the name does; to wait for each takes longer
         if path.exists():
             shutil.rmtree(path)
         temporary.replace(path)
@@ -81,16 +90,7 @@ def only_one(folder: str | os.PathLike, *, what: str) -> Iterator[None]:
     is made, and removed if it is left empty. ``what`` the holder does there is for the message.
     """
     path = Path(folder, ".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read() or "another process"
-            raise ValueError(
-                f"{what} is under way already: {holder} holds {path}; wait for it, or end it"
-            ) from None
+    with _locked(path, what) as lock:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}")
         lock.flush()
@@ -100,6 +100,28 @@ def only_one(folder: str | os.PathLike, *, what: str) -> Iterator[None]:
             path.unlink(missing_ok=True)
             with suppress(OSError):
                 path.parent.rmdir()
+
+
+def _locked(path: Path, what: str) -> TextIO:
+    """The file at ``path``, open and locked.
+
+    A holder that ends removes it: to lock what was opened before that, and has no name now, keeps nobody out.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError), ExitStack() as stack:
+            lock = stack.enter_context(open(path, "a+", encoding="utf-8"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read() or "another process"
+                raise ValueError(
+                    f"{what} is under way already: {holder} holds {path}; wait for it, or end it"
+                ) from None
+            if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
+                stack.pop_all()
+                return lock
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

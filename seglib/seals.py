@@ -19,6 +19,8 @@ from seglib.files import atomic_path, format_checksums, read_checksums, sha256_f
 THREADS = 4
 """Hashing runs outside Python's lock."""
 GONE = "gone"
+LARGE = ("model.safetensors", "predictions")
+"""Of a training and of a test: left behind where results are published or handed on. The seals stay."""
 
 
 @dataclass(frozen=True)
@@ -83,3 +85,8 @@ def digest_of(path: Path) -> str | None:
         return sha256_file(path)
     except FileNotFoundError:
         return None
+
+
+def digest_written(path: Path, seal: Path) -> str | None:
+    """:func:`digest_of` a file; of one that was left behind, what its seal says."""
+    return digest_of(path) or (sealed_files(seal).get(path) if seal.is_file() else None)

@@ -95,6 +95,22 @@ def test_a_damaged_file_is_replaced_and_no_other(release, out):
     assert changed == {damaged}
 
 
+@pytest.mark.parametrize("published", [True, False])
+@pytest.mark.parametrize("state", ["damaged", "missing"])
+def test_a_bad_file_that_the_archive_lacks_is_an_error_and_no_new_sum(release, out, mini, state, published):
+    if not published:
+        mini.published = {}
+    run(out, mirror=release)
+    before = (out / "files.sha256").read_bytes()
+    (out / "val.txt").write_text("x") if state == "damaged" else (out / "val.txt").unlink()
+    spoil_missing_member(release / ARCHIVE)
+    message = rf"{ARCHIVE}: holds no val\.txt, which is {state} in {out} \(1 such files\); .*: fetch it again"
+    with pytest.raises(ValueError, match=message):
+        run(out, mirror=release)
+    assert not (out / "source.json").exists()
+    assert (out / "files.sha256").read_bytes() == before
+
+
 def test_damage_that_cannot_be_repaired_is_not_declared_complete(release, out):
     run(out, mirror=release)
     (out / "val.txt").unlink()

@@ -8,7 +8,6 @@ ends with an error after all others are done.
 
 import sys
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,9 +21,7 @@ from seglib.engine.inference import load_segmentor, predict, read_cell, write_la
 from seglib.engine.loading import load_ahead
 from seglib.files import atomic_path, sha256_file, write_json
 from seglib.progress import track
-
-OPACITY = 0.6
-"""Of the classes' colours over the image."""
+from seglib.reporting.overlays import blend
 
 
 def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str, workers: int) -> None:
@@ -58,7 +55,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
         with atomic_path(out / "labels" / f"{name}.png") as temporary:
             write_label_map(temporary, labels, dataset.PALETTE)
         with atomic_path(out / "overlays" / f"{name}.png") as temporary:
-            Image.fromarray(lay_over(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
+            Image.fromarray(blend(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
     record = {
         **provenance.describe(),
         "cell_id": cell.id,
@@ -79,9 +76,9 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
 
 
 def find_images(images: Path, out: Path) -> dict[str, Path]:
-    """Name -> file: the path below the folder ``images`` without its extension, which stays where two images
-    differ in nothing else. What an earlier run wrote into ``out`` is left out, and so never replaced by its
-    own prediction. ``ValueError`` if there is no image.
+    """Name -> file: the path below the folder ``images`` without its extension, which stays where the rest is
+    another image's path, with or without its extension. What an earlier run wrote into ``out`` is left out,
+    and so never replaced by its own prediction. ``ValueError`` if there is no image.
     """
     results = tuple((out / folder).resolve() for folder in ("labels", "overlays"))
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
@@ -101,8 +98,8 @@ def find_images(images: Path, out: Path) -> dict[str, Path]:
     ]
     if not found:
         raise ValueError(f"{images}: holds no image, other than what lies in {out}")
-    stems = Counter(path.with_suffix("") for path in found)
-    names = (path if stems[path.with_suffix("")] > 1 else path.with_suffix("") for path in found)
+    taken = Counter([*found, *(path.with_suffix("") for path in found)])
+    names = (path if taken[path.with_suffix("")] > 1 else path.with_suffix("") for path in found)
     return {name.relative_to(root).as_posix(): path for name, path in zip(names, found, strict=True)}
 
 
@@ -121,12 +118,6 @@ def read_own_image(path: Path) -> np.ndarray:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).replace(f" {str(path)!r}", "")
         raise ValueError(f"not a readable image ({reason})") from None
-
-
-def lay_over(image: np.ndarray, labels: np.ndarray, colors: Iterable[tuple[int, int, int]]) -> np.ndarray:
-    """The image (H, W, 3) uint8 under the colours of its classes ``labels`` (H, W) uint8."""
-    painted = np.array(list(colors), np.float32)[labels]
-    return (image + OPACITY * (painted - image)).round().astype(np.uint8)
 
 
 def _try_to_read(path: Path) -> np.ndarray | ValueError:

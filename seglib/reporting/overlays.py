@@ -18,6 +18,8 @@ from seglib.metrics.counts import Counts
 from seglib.reporting.collect import Test
 
 MAX_SIDE_PX = 480
+OPACITY = 0.6
+"""Of the classes' colours over the image."""
 WRONG_BGR, UNJUDGED_BGR = np.array((0, 94, 213), np.float32), np.array((255, 255, 255), np.float32)
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 85]
 
@@ -147,6 +149,18 @@ def draw_prediction(
     _write(out[1], _tint(canvas, ~judged, UNJUDGED_BGR, 0.6).astype(np.uint8))
 
 
+def blend(
+    image: np.ndarray, ids: np.ndarray, colours: np.ndarray | Sequence[tuple[int, int, int]]
+) -> np.ndarray:
+    """The image (h, w, 3) uint8 under the colours (K, 3) of its classes ``ids`` (h, w) uint8.
+
+    Image and colours have one order of channels. Ids without a colour are white.
+    """
+    table = np.full((256, 3), 255, np.uint8)
+    table[: len(colours)] = colours
+    return cv2.addWeighted(image, 1 - OPACITY, table[ids], OPACITY, 0)
+
+
 def read_map(path: Path) -> np.ndarray:
     """A label map's ids, (H, W) uint8: of a palette PNG the indices, not the colours."""
     with Image.open(path) as file:
@@ -164,7 +178,7 @@ def legend(manifest: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _read_image(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)  # as it was trained on
     if image is None:
         raise ValueError(f"{path}: not a readable image; prepare the data set again")
     return image
@@ -178,11 +192,8 @@ def _fit(image: np.ndarray, shape_hw: tuple[int, int]) -> np.ndarray:
 
 
 def _lay_over(image: np.ndarray, ids: np.ndarray, palette: np.ndarray, ignore: int) -> np.ndarray:
-    table = np.full((256, 3), 255, np.uint8)
-    table[: len(palette)] = palette[:, ::-1]
     small = cv2.resize(ids, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-    mixed = cv2.addWeighted(image, 0.4, table[small], 0.6, 0)
-    return np.where((small == ignore)[..., None], image, mixed)
+    return np.where((small == ignore)[..., None], image, blend(image, small, palette[:, ::-1]))
 
 
 def _tint(canvas: np.ndarray, mask: np.ndarray, colour: np.ndarray, opacity: float) -> np.ndarray:

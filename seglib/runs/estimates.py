@@ -23,8 +23,8 @@ SPEED_KEYS = ("batch_size", "accumulate", "crop_hw", "precision", "channels_last
 """Of a recipe: what the time of one step depends on."""
 BYTES_PER_PARAMETER = 4
 OPTIMISER_COPIES = {"sgd": 1, "adamw": 2}
-CHECKPOINTS = 2
-"""Kept at a time while a cell trains (:data:`seglib.engine.checkpoints.KEEP`)."""
+CHECKPOINTS = 3
+"""At most while a cell trains: :data:`seglib.engine.checkpoints.KEEP`, and the one that is being written."""
 
 
 @dataclass(frozen=True, kw_only=True)

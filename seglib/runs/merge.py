@@ -2,13 +2,14 @@
 
 A unit is copied whole or not at all: a training, a test of a training, the cost of a model. Where two
 folders hold the same unit with the same content, one is taken; where they differ, that is a conflict: the
-first stays, nothing is overwritten, and every conflict is shown. Times of files are kept, since Snakemake
-compares them. Tables and pages are made anew by the next run.
+first stays, nothing is overwritten, and every conflict is shown. Models and predictions may be missing, as in
+published results: what their seals say of them is compared, and the rest is taken. Times of files are kept,
+since Snakemake compares them. Tables and pages are made anew by the next run.
 """
 
-import filecmp
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,17 @@ class Outcome:
     conflicts: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    gone: Counter[str] = field(default_factory=Counter)
+    """Files of :data:`seglib.seals.LARGE` that lack in what was copied."""
+    lacking: Counter[str] = field(default_factory=Counter)
+    """Units that lack them in ``out``, but not in a source."""
+
+    def lines(self) -> Iterator[str]:
+        yield from (*self.conflicts, *self.skipped, *self.notes)
+        for part, count in self.gone.items():
+            yield f"{part}: {count} files were not there to be copied"
+        for part, count in self.lacking.items():
+            yield f"{part}: {count} units stay without, though a source has it: merge anew, that source first"
 
 
 def run(*, sources: list[Path], out: Path) -> None:
@@ -52,7 +64,7 @@ def run(*, sources: list[Path], out: Path) -> None:
         f"{outcome.copied} copied, {outcome.equal} in both and equal, {len(outcome.conflicts)} conflicts, "
         f"{len(outcome.skipped)} not whole"
     )
-    for line in (*outcome.conflicts, *outcome.skipped, *outcome.notes):
+    for line in outcome.lines():
         print(f"    {line}")
     if outcome.conflicts or outcome.skipped:
         raise ValueError(
@@ -73,35 +85,57 @@ def _merge(source: Path, out: Path, outcome: Outcome) -> None:
 
 
 def _cells(source: Path) -> Iterator[Path]:
-    """Folders of finished trainings."""
+    """Folders of trainings that ended, whatever is left of what they wrote."""
     for train in paths.find_trainings(source):
-        if (train / "model.safetensors").is_file():
+        if any((train / name).is_file() for name in IDENTITY["train"]):
             yield train.parent
 
 
 def _take(source: Path, target: Path, kind: str, outcome: Outcome) -> bool:
     """Whether ``target`` now holds what ``source`` holds."""
-    faults = [fault for seal in sorted(source.glob("*.sha256")) for fault in seals.faults(seal)]
-    missing = [name for name in IDENTITY[kind] if not (source / name).is_file()]
-    if faults or missing:
-        outcome.skipped.append(str(faults[0]) if faults else f"{source / missing[0]}: gone")
+    faults, gone = [], Counter()
+    for fault in (fault for seal in sorted(source.glob("*.sha256")) for fault in seals.faults(seal)):
+        part = fault.path.relative_to(source).parts[0]
+        if part in seals.LARGE and not _holds_files(source / part):
+            gone[part] += 1
+        else:
+            faults.append(str(fault))
+    faults += [
+        f"{source / name}: gone" for name in IDENTITY[kind] if not faults and _digest(source, name) is None
+    ]
+    if faults:
+        outcome.skipped.append(faults[0])
         return False
-    if not target.exists():
+    if not _holds_files(target):
         with naming_full_disk(target), atomic_folder(target) as temporary:
             shutil.copytree(source, temporary, dirs_exist_ok=True, ignore=_leftovers)
             shutil.copystat(source, temporary)
         outcome.copied += 1
+        outcome.gone += gone
         return True
-    differing = [
-        name
-        for name in IDENTITY[kind]
-        if not (target / name).is_file() or not filecmp.cmp(source / name, target / name, shallow=False)
-    ]
+    differing = [name for name in IDENTITY[kind] if _digest(source, name) != _digest(target, name)]
     if not differing:
         outcome.equal += 1
+        outcome.lacking.update(
+            part for part in seals.LARGE if _holds_files(source / part) and not _holds_files(target / part)
+        )
         return True
     outcome.conflicts.append(f"{source} and {target} differ in {_explain(source, target, differing)}")
     return False
+
+
+def _holds_files(path: Path) -> bool:
+    """Whether a file, or any file below a folder, is there. Snakemake makes folders before a job has run."""
+    if path.is_dir():
+        return any(_holds_files(child) for child in path.iterdir() if not child.name.startswith("."))
+    return path.is_file()
+
+
+def _digest(folder: Path, name: str) -> str | None:
+    """SHA-256 of a file of :data:`IDENTITY`; of a model that was left behind, what its seal says."""
+    if name in seals.LARGE:
+        return seals.digest_written(folder / name, folder / "train.sha256")
+    return seals.digest_of(folder / name)
 
 
 def _leftovers(_: str, names: list[str]) -> set[str]:
@@ -119,8 +153,12 @@ def _explain(source: Path, target: Path, differing: list[str]) -> str:
 
 
 def _take_cost(source: Path, target: Path, outcome: Outcome) -> None:
-    if not target.exists():
-        for file in (source, source.with_suffix(".sha256")):
+    seal = source.with_suffix(".sha256")
+    fault = next(seals.faults(seal), None) if seal.is_file() else None
+    if fault is not None:
+        outcome.skipped.append(str(fault))
+    elif not target.exists():
+        for file in (seal, source):  # in this order, so that after a kill between them both are copied again
             if file.is_file():
                 with atomic_path(target.with_suffix(file.suffix)) as temporary:
                     shutil.copy2(file, temporary)

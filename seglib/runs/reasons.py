@@ -49,7 +49,10 @@ def explain(reason: Any) -> list[str]:
 def _wrong_clock(paths: Iterable[str]) -> Iterator[str]:
     """A machine whose clock is ahead writes files that stay newer than what is made from them."""
     for path in map(Path, paths):
-        ahead_s = path.stat().st_mtime - disk_time_s(path.parent) if path.exists() else 0.0
+        try:
+            ahead_s = path.stat().st_mtime - disk_time_s(path.parent)
+        except (OSError, ValueError):  # gone, or the folder may only be read: a hint less, and still a plan
+            continue
         if ahead_s > CLOCK_TOLERANCE_S:
             yield f"but its time lies {ahead_s:.0f} s in the future, so a clock was wrong: touch {path}"
             return
@@ -93,7 +96,7 @@ class _Params:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Empty parts are no difference: only one side may hold a parameter at all."""
+    """Name and what became of it. One that only one side holds differs from ``null`` on the other."""
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) == new.get(name) and (name in old) == (name in new):
             continue
@@ -104,7 +107,10 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    """``{"recipe": {"lr": 1}}`` as ``{"recipe.lr": 1}``; lists of settings by position."""
+    """``{"recipe": {"lr": 1}}`` as ``{"recipe.lr": 1}``; lists of settings by position.
+
+    Nothing is left of an empty group.
+    """
     if isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
         value = dict(enumerate(value))
     if not isinstance(value, dict):

@@ -4,9 +4,11 @@
 
 Files only are read, so that it works from any machine that sees the folder, while a run goes on. A step
 counts as running while its log or its checkpoints grow. Their times are compared with the time of the disk
-they lie on, not with this machine's clock, which may be wrong.
+they lie on, which a file without a name tells that is made there for a moment. This machine's clock may be
+wrong; it has to do where no file may be made.
 """
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +50,10 @@ def run(*, config: dict[str, Any], show_all: bool) -> None:
 def cell_states(plan: Plan) -> Iterator[tuple[str, Record, str]]:
     """State (one of ``ORDER``), record and a note, in the order of the plan."""
     results = Path(plan.config.results)
-    now_s = disk_time_s(results if results.exists() else Path.cwd())
+    try:
+        now_s = disk_time_s(results if results.exists() else Path.cwd())
+    except ValueError:
+        now_s = time.time()
     for record in collect(plan, results):
         if record.status == "unfinished":
             checkpoints = paths.cell_folder(results, record.cell) / "checkpoints"

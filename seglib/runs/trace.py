@@ -13,6 +13,7 @@ data that lie on another machine) is said, and is no fault. Torch is not importe
 import csv
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from seglib import provenance, scoring, seals
+from seglib import provenance, scoring, seals, typed
+from seglib.cell import Cell
 from seglib.label_png import read_label_png
 from seglib.metrics.counts import Counts
 from seglib.prepare import data_digest
@@ -31,7 +33,6 @@ from seglib.reporting.collect import predictions_digest, read_json
 
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 MODEL = "model.safetensors"
-LARGE = (MODEL, "predictions")
 METRICS = ("miou", "boundary_iou", "pixel_accuracy")
 ROW = ("cell", "split", "protocol", "status", "reason", *METRICS)
 """Columns of ``summary.csv`` that lead from a row to its result."""
@@ -80,7 +81,7 @@ def trace_test(test: Path, *, data: Path, row: dict[str, str] | None = None) -> 
     )
     yield from _sealed(test.parent / "train" / "train.sha256")
     cell = _read(test.parent / "train" / "cell.json")
-    yield _equal("cell.json belongs to this folder", _cell_folder(cell), test.parent.parts[-5:])
+    yield _placed(cell, test.parent)
     yield from _data(data / cell["dataset"], prediction, training, test)
     for step, record in (("train", training), ("predict", prediction)):
         yield _source(step, record, cell["method"])
@@ -163,7 +164,7 @@ def _sealed(seal: Path) -> Iterator[Check]:
     gone = Counter()
     for fault in faults:
         name = _part(fault.path, seal)
-        if fault.what == seals.GONE and name in LARGE:  # may have been left behind
+        if fault.what == seals.GONE and name in seals.LARGE:  # may have been left behind
             gone[name] += 1
         else:
             yield Check("wrong", str(fault))
@@ -181,8 +182,7 @@ def _part(path: Path, seal: Path) -> str:
 
 def _model(cell: Path) -> str | None:
     """SHA-256 of the cell's model; of one that was not handed on, what the seal of its training says."""
-    file, seal = cell / "train" / MODEL, cell / "train" / "train.sha256"
-    return seals.digest_of(file) or (seals.sealed_files(seal).get(file) if seal.is_file() else None)
+    return seals.digest_written(cell / "train" / MODEL, cell / "train" / "train.sha256")
 
 
 def _scored(test: Path) -> Iterator[Check]:
@@ -220,7 +220,8 @@ def _data(folder: Path, prediction: dict, training: dict, test: Path) -> Iterato
         what = f"{split}: {len(pairs)} images and label maps are those of manifest.json"
         yield Check("wrong" if wrong else "ok", f"{what}: not {wrong[0]}" if wrong else what)
     if (test / "scoring.json").is_file():
-        names = [f"{pair['id']}.png" for pair in manifest["splits"][prediction["split"]]]
+        images = Counts.load(test / "counts.npz").images  # of a limited cell not the whole split
+        names = [f"{name}.png" for name in images]
         labels = folder / "labels" / prediction["split"]
         recorded = _read(test / "scoring.json")["labels_sha256"]
         if all((labels / name).is_file() for name in names):
@@ -251,6 +252,8 @@ def _source(step: str, record: dict[str, Any], method: str) -> Check:
         return Check("unchecked", f"{step} ran seglib {record['versions']['seglib']}, installed without git")
     if record["dirty"]:
         return Check("unchecked", f"{step} ran commit {commit} with changes that were not committed")
+    if shutil.which("git") is None:
+        return Check("unchecked", f"{step} ran commit {commit}, and no git is here to ask")
     archive = subprocess.run(
         ["git", "-C", provenance.SOURCE.parent, "archive", commit, "seglib"], capture_output=True, check=False
     )
@@ -271,9 +274,12 @@ def _source(step: str, record: dict[str, Any], method: str) -> Check:
     return _equal(f"{step} ran the code of commit {commit}", record["code"], json.loads(asked.stdout))
 
 
-def _cell_folder(cell: dict[str, Any]) -> tuple[str, ...]:
-    method = f"{cell['method']}-{cell['variant']}" if cell["variant"] else cell["method"]
-    return cell["dataset"], method, cell["backbone_name"], cell["recipe_name"], f"seed{cell['seed']}"
+def _placed(cell: dict[str, Any], folder: Path) -> Check:
+    what = "cell.json belongs to this folder"
+    try:
+        return _equal(what, typed.parse(Cell, cell, "cell").id, "/".join(folder.parts[-5:]))
+    except ValueError as error:  # of a version with other settings
+        return Check("unchecked", f"{what}: not known ({error})")
 
 
 def _equal(what: str, recorded: Any, found: Any) -> Check:

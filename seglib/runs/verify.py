@@ -10,8 +10,8 @@ from pathlib import Path
 from seglib import seals
 from seglib.progress import track
 
-TEMPORARY = {"checkpoints", "locks"}
-"""Folders of a step that is running or was stopped."""
+TEMPORARY = "checkpoints"
+"""Folder of a training that is running or was stopped."""
 
 
 def run(*, folder: Path, ignore_missing: bool = False) -> None:
@@ -59,6 +59,6 @@ def unsealed_files(folder: Path) -> Iterator[Path]:
         if (
             path.is_file()
             and path not in sealed
-            and not any(part.startswith(".") or part in TEMPORARY for part in parts)
+            and not any(part.startswith(".") or part == TEMPORARY for part in parts)
         ):
             yield path

@@ -6,6 +6,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from seglib.engine import checkpoints
+from seglib.runs import estimates
 
 IDENTITY = {"cell": "abc", "code": {"seglib.x": "1"}, "data": "d"}
 
@@ -70,6 +71,20 @@ def test_the_last_two_are_kept(tmp_path):
         "00000100.safetensors",
         "00001000.safetensors",
     ]
+
+
+def test_no_more_lie_there_at_a_time_than_the_plan_says(tmp_path, monkeypatch):
+    save_file, found = checkpoints.save_file, []
+
+    def count(*arguments):
+        save_file(*arguments)
+        found.append(len(list(tmp_path.iterdir())))
+
+    monkeypatch.setattr(checkpoints, "save_file", count)
+    parts = Parts("sgd", 1)
+    for iteration in range(5):
+        parts.save(tmp_path, iteration)
+    assert max(found) == estimates.CHECKPOINTS
 
 
 @pytest.mark.parametrize("length", [0, 4, 100, -10])

@@ -207,6 +207,16 @@ def test_names_stay_apart_and_results_are_no_input(photos, tmp_path):
         own_images.find_images(folder / "none", folder)
 
 
+def test_a_name_that_ends_like_an_extension_loses_no_image(photos):
+    folder, image = photos
+    names = ("a.jpg", "a.png", "a.jpg.png", "b.png", "b.png.tif")
+    for name in names:
+        Image.fromarray(image).save(folder / "more" / name)
+    found = own_images.find_images(folder / "more", folder)
+    assert {file.name for file in found.values()} == set(names)
+    assert sorted(found) == ["a.jpg", "a.jpg.png", "a.png", "b", "b.png.tif"]
+
+
 def test_a_split_belongs_to_a_data_set(cell_folder, photos, tmp_path, capsys):
     command = ("predict", "--cell", cell_folder, "--images", photos[0], "--out", tmp_path, "--split", "val")
     assert call(capsys, *command) == (

@@ -55,6 +55,14 @@ def test_pictures_show_what_they_say(pair):
     assert wrong[:, 440:].min() > 150, "unjudged pixels are light, not wrong"
 
 
+def test_a_camera_s_orientation_turns_no_image_away_from_its_label(pair):
+    picture = Image.fromarray(np.repeat(np.arange(900, dtype=np.uint8)[None] // 4, 40, 0))
+    picture.getexif()[0x0112] = 3  # upside down
+    picture.save(pair / "image.jpg", exif=picture.getexif())
+    image, _, _ = overlays.show_label(pair / "image.jpg", pair / "label.png", PALETTE, 255)
+    assert image[:, 20].max() < image[:, -20].min()
+
+
 def test_another_size_is_an_error_that_names_the_file(pair):
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(pair / "prediction.png")
     out = [pair / f"{i}.jpg" for i in range(4)]

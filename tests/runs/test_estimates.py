@@ -114,6 +114,6 @@ def test_disk_counts_what_is_new_only(plan, monkeypatch):
     found = estimate(plan, FCN, ISNET, PSPNET)
     assert found.disk_bytes == 4 * 70  # FCN's model is replaced, PSPNet's size is not known
     assert found.disk_unknown == ("1 models", "predictions of 3 tests")
-    assert found.checkpoint_bytes == 2 * 2 * 1000  # two of weights and momentum
+    assert found.checkpoint_bytes == 3 * 2 * 1000  # three of weights and momentum
     monkeypatch.setattr(estimates.shutil, "disk_usage", lambda folder: type("", (), {"free": 100}))
     assert "THAT DOES NOT FIT" in estimate(plan, FCN, ISNET).lines()[-1]

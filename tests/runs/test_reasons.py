@@ -1,5 +1,7 @@
+import errno
 import json
 import os
+import tempfile
 import time
 from types import SimpleNamespace
 
@@ -86,3 +88,15 @@ def test_a_time_in_the_future_is_called_a_wrong_clock(tmp_path):
     os.utime(path, (time.time() + 3600,) * 2)
     _, line = explain(reason(updated_input={str(path)}))
     assert line.endswith(f"in the future, so a clock was wrong: touch {path}")
+
+
+def test_a_folder_that_may_only_be_read_costs_the_hint_and_no_plan(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    path.touch()
+    os.utime(path, (time.time() + 3600,) * 2)
+
+    def refuse(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    assert explain(reason(updated_input={str(path)})) == [f"newer input: {path}"]

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,19 @@ class TestTrace:
         assert code == 2
         assert "WRONG  val: 40 images and label maps are those of manifest.json: not" in out
 
+    def test_a_limited_cell_was_scored_against_the_labels_of_its_images(self, seglib):
+        kept = sorted(TEST.glob("predictions/*.png"))[::4]
+        for file in set(TEST.glob("predictions/*.png")) - set(kept):
+            file.unlink()
+        seals.seal(TEST / "predict.sha256", [*kept, TEST / "prediction.json"])
+        arguments = ["--num-classes", 11, "--class-names", "data/scenes/classes.txt", "--subset"]
+        folders = ["--predictions", TEST / "predictions", "--labels", "data/scenes/labels/val"]
+        assert seglib("score", *folders, *arguments, "--out", TEST / "metrics.json")[0] == 0
+        code, out = seglib("trace", TEST)
+        assert code == 0, out
+        assert "metrics.json follows from counts.npz (10 images)" in out
+        assert "ok     the counts are against these label maps (SHA-256)" in out
+
     def test_what_is_not_here_is_said_and_is_no_fault(self, seglib):
         shutil.rmtree("data")
         shutil.rmtree(TEST / "predictions")
@@ -132,6 +146,18 @@ class TestTrace:
         assert out.splitlines()[-1].endswith(
             "metrics.json: not valid JSON; delete it and run the workflow again"
         )
+
+    def test_a_cell_lies_in_the_folder_of_its_name(self, seglib):
+        cell = TEST.parent
+        shutil.copytree(cell, cell.with_name("seed7"))
+        code, out = seglib("trace", cell.with_name("seed7"))
+        assert code == 2
+        assert "WRONG  cell.json belongs to this folder" in out
+        edit_json(cell / "train" / "cell.json", setting_of_another_version=1)
+        seals.seal(cell / "train" / "train.sha256", seals.sealed_files(cell / "train" / "train.sha256"))
+        code, out = seglib("trace", cell)
+        assert code == 0, out
+        assert "-      cell.json belongs to this folder: not known (cell.setting_of_another_version: " in out
 
     def test_the_source_is_that_of_its_commit(self, project, monkeypatch):
         def git(*arguments):
@@ -152,6 +178,12 @@ class TestTrace:
         assert trace._source("train", record | {"code": code}, "fcn").state == "wrong"
         assert trace._source("train", record | {"commit": "0" * 40}, "fcn").state == "unchecked"
         assert trace._source("train", record | {"dirty": True}, "fcn").state == "unchecked"
+        monkeypatch.setenv("PATH", str(project.folder))
+        check = trace._source("train", record, "fcn")
+        assert (check.state, check.what) == (
+            "unchecked",
+            f"train ran commit {record['commit']}, and no git is here to ask",
+        )
 
 
 class TestVerify:
@@ -214,6 +246,18 @@ class TestStatus:
         monkeypatch.setattr(status, "disk_time_s", lambda folder: written_s + status.QUIET_S + 1)
         assert "1 stopped" in seglib("status", "--config", json.dumps(values))[1]
 
+    def test_a_disk_that_may_only_be_read_is_no_hindrance(self, project, monkeypatch):
+        monkeypatch.chdir(project.folder)
+        shutil.rmtree(Path("results/cells", FCN))
+        Path("logs/cells", FCN, "train.log").touch()
+
+        def refuse(**_):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+        states = {record.cell.id: state for state, record, _ in status.cell_states(config.load(CONFIG))}
+        assert states == {FCN: "running", FCN_FAST: "done", ISNET: "done"}
+
     def test_a_wrong_clock_here_stops_nothing(self, project, monkeypatch):
         """Files of a machine whose disk's clock is an hour behind."""
         monkeypatch.chdir(project.folder)
@@ -270,6 +314,32 @@ class TestMerge:
         assert "was measured on another machine than results/models/scenes/fcn" in out
         assert json.loads(cost.with_suffix(".speed.json").read_text()) == {"latency_ms": 2.0}
 
+    def test_a_cost_that_changed_after_it_was_written_is_damage(self, seglib, other):
+        [cost] = Path(other, "models/scenes/fcn").rglob("*[0-9].json")
+        edit_json(cost, params=1)
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 2
+        assert "1 not whole" in out
+        assert f"{cost}: changed after it was written" in out
+        assert not Path("both", cost.relative_to(other)).exists()
+
+    def test_a_cost_never_comes_without_its_seal(self, seglib, other, monkeypatch):
+        copy, copied = shutil.copy2, []
+
+        def killed(source, target, **_):
+            if copied:
+                raise KeyboardInterrupt
+            copied.append(copy(source, target))
+
+        shutil.rmtree(other / "cells")
+        (other / "cells").mkdir()
+        monkeypatch.setattr(merge.shutil, "copy2", killed)
+        assert seglib("merge", other, "--out", "both")[0] == 130
+        monkeypatch.undo()
+        os.chdir(other.parent)
+        assert seglib("merge", other, "--out", "both")[0] == 0
+        assert "no seal" not in seglib("verify-results", "both")[1]
+
     def test_what_killed_writers_left_is_left_behind(self, seglib, other):
         cell = other / "cells" / ISNET
         for leftover in (cell / "val-ss" / ".predictions.k1ll3d", cell / "train" / ".cell.json.k1ll3d"):
@@ -278,6 +348,47 @@ class TestMerge:
         assert seglib("merge", other, "--out", "results")[0] == 2  # the one conflict
         merged = {path.name for path in Path("results/cells", ISNET).rglob(".*")}
         assert merged == {".snakemake_timestamp"}
+
+    def test_an_empty_folder_is_no_result(self, seglib, other):
+        """As Snakemake makes it for a job that has not written yet."""
+        Path("results/cells", ISNET, "train").mkdir(parents=True)
+        Path("results/cells", ISNET, "val-ss", "predictions").mkdir(parents=True)
+        assert "2 copied, 6 in both and equal, 1 conflicts" in seglib("merge", other, "--out", "results")[1]
+        assert Path("results/cells", ISNET, "train", "model.safetensors").exists()
+
+    def test_published_results_are_taken_without_models_and_predictions(self, seglib, other):
+        for file in [*other.rglob("*.safetensors"), *other.rglob("predictions/*.png")]:
+            file.unlink()
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 0
+        assert "10 copied, 0 in both and equal, 0 conflicts, 0 not whole" in out
+        assert "model.safetensors: 3 files were not there to be copied" in out
+        assert "predictions: 120 files were not there to be copied" in out
+        assert seglib("verify-results", "both", "--ignore-missing")[0] == 0
+        # What the seals say of the models is compared: one was trained otherwise, one is the same.
+        code, out = seglib("merge", "results", "--out", "both")
+        assert code == 2
+        assert "0 copied, 6 in both and equal, 1 conflicts, 0 not whole" in out
+        assert f"{FCN_FAST}/train differ in seed: 5 -> 0" in out
+        assert "predictions: 1 units stay without, though a source has it" in out
+        assert not Path("both/cells", FCN, "train", "model.safetensors").exists()
+
+    def test_other_losses_are_damage(self, seglib, other):
+        (other / "cells" / ISNET / "train" / "provenance.json").unlink()
+        (other / "cells" / FCN / "val-ss" / "predictions" / "0007.png").unlink()
+        (other / "cells" / FCN_FAST / "train" / "cell.json").unlink()
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 2
+        assert "5 copied, 0 in both and equal, 0 conflicts, 3 not whole" in out
+        for lost in ("train/provenance.json", "val-ss/predictions/0007.png", "train/cell.json"):
+            assert f"{lost}: gone" in out
+
+    def test_a_model_that_neither_file_nor_seal_knows_is_damage(self, seglib, other):
+        for name in ("model.safetensors", "train.sha256"):
+            (other / "cells" / ISNET / "train" / name).unlink()
+        code, out = seglib("merge", other, "--out", "both")
+        assert code == 2
+        assert f"{ISNET}/train/model.safetensors: gone" in out
 
     def test_half_a_result_is_left_behind(self, seglib, other):
         (other / "cells" / ISNET / "train" / "model.safetensors").write_bytes(b"half")
