@@ -109,8 +109,6 @@ class Config:
     restricted to their cells."""
 
     def __post_init__(self):
-        if not self.matrix:
-            raise ValueError("matrix: an empty list leaves nothing to run")
         check_range(self, "boundary_ratio", above=0, most=1)
         check_range(self, "workers checkpoint_interval_s tolerance_points tolerance_share", least=0)
 

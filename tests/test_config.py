@@ -156,7 +156,6 @@ def test_settings_within_settings_change_one_by_one(values):
         ("boundary_ratio", 5, "config: boundary_ratio: 5.0 must be above 0 and at most 1"),
         ("tolerance_points", -1.0, "config: tolerance_points: -1.0 must be at least 0"),
         ("matrix.0.seeds", [], "config.matrix[0]: seeds: an empty list leaves nothing to run"),
-        ("matrix", [], "config: matrix: an empty list leaves nothing to run"),
         ("matrix.0.protocols", [], "config.matrix[0]: protocols: an empty list leaves nothing to run"),
         (
             "variants.no_image_context.methods",
