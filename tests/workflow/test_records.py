@@ -309,6 +309,7 @@ class TestMerge:
         for folder, latency_ms in (("results", 2.0), ("other", 3.0)):
             speed = Path(folder) / cost.relative_to("results").with_suffix(".speed.json")
             speed.write_text(json.dumps({"latency_ms": latency_ms}))
+            seals.seal(speed.with_suffix(".sha256"), [speed])
         code, out = seglib("merge", other, "--out", "results")
         assert code == 0
         assert "was measured on another machine than results/models/scenes/fcn" in out
