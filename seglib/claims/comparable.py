@@ -6,6 +6,7 @@ from typing import Any
 
 from seglib.claims.claims import METRICS, Claim, Conditions
 from seglib.claims.measured import Measurement
+from seglib.runs.reasons import changed_values
 
 # How a condition is called when it differs ("claimed vs ours") or is not stated.
 LABELS = {
@@ -125,6 +126,15 @@ def differences(theirs: Conditions, ours: Conditions, names: tuple[str, ...]) ->
         else:
             found.append(f"{LABELS[name]} {_text(a)} vs {_text(b)}")
     return found
+
+
+def between(of: Measurement, over: Measurement, names: tuple[str, ...]) -> list[str]:
+    """How two of our own measurements differ beside their methods; empty: one may be taken from the other."""
+    found = differences(of.conditions, over.conditions, names)
+    settings = changed_values(of.settings, over.settings)
+    if of.recipe != over.recipe and any(line.startswith("recipe.") for line in settings):
+        found.append(f"recipe {of.recipe} vs {over.recipe}")
+    return found + [line.replace(" -> ", " vs ") for line in settings]
 
 
 def _unrecorded(claim: Claim, ours: Measurement) -> list[str]:

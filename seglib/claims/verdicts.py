@@ -9,7 +9,7 @@ from typing import Literal
 
 from seglib import registry
 from seglib.claims.claims import METRICS, Claim
-from seglib.claims.comparable import caveats, compared, differences, family, obstacles, open_questions
+from seglib.claims.comparable import between, caveats, compared, family, obstacles, open_questions
 from seglib.claims.measured import Measurement
 from seglib.claims.relative import RelativeClaim
 from seglib.metrics import statistics
@@ -144,7 +144,7 @@ def _judge_relative(
             return dataclasses.replace(settled, claim=claim, reason=reason, measured=None)
         sides.append(ours)
     of, over = sides
-    differ = differences(of.conditions, over.conditions, compared(claim.of))
+    differ = between(of, over, compared(claim.of))
     shared = [of.values[seed] - over.values[seed] for seed in sorted(of.values.keys() & over.values.keys())]
     found = Judgement(
         claim=claim, verdict="not comparable", reason="", measurement=of, baseline=over, seeds=len(shared)

@@ -126,6 +126,8 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | N
             num_classes=len(dataset.CLASSES),
             train_images=there["train"],
         ),
+        "recipe": cell.recipe_name,
+        "settings": measured.settings_of(cell, evaluation.protocol),
         "failures": {
             record.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
             for record, test in group.tests

@@ -1,3 +1,4 @@
+import dataclasses
 from collections import namedtuple
 from decimal import Decimal
 from math import nextafter
@@ -352,6 +353,21 @@ def test_our_two_runs_must_be_comparable_with_each_other(make_claim, make_measur
     found = judge_pair(claim, ours)
     assert found.verdict == "not comparable"
     assert found.reason == "between our two runs: test size native vs fit 512x2048"
+
+
+def test_our_two_runs_must_be_trained_alike(relative, make_measurement):
+    of = make_measurement(recipe="author", settings='{"recipe":{"flip":0.5,"optimizer":"sgd"}}')
+    over = make_measurement(
+        method="fcn", recipe="own", settings='{"recipe":{"flip":0.0,"optimizer":"adamw"}}'
+    )
+    found = judge_pair(relative, [of, over])
+    assert found.verdict == "not comparable"
+    assert found.reason == (
+        "between our two runs: recipe author vs own; "
+        'recipe.flip: 0.5 vs 0.0; recipe.optimizer: "sgd" vs "adamw"'
+    )
+    renamed = dataclasses.replace(over, settings=of.settings)
+    assert judge_pair(relative, [of, renamed]).verdict != "not comparable"
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 30), st.integers(0, 30))

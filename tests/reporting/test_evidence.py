@@ -142,6 +142,25 @@ def test_a_gain_has_its_interval_over_images(ran):
     assert judgement.measured == pytest.approx(100 * judgement.images.difference)
 
 
+def test_a_gain_needs_equal_recipes(made, tmp_path):
+    """The claims know nothing of augmentation; whether both trainings had the same is known here."""
+    recipes = made.config["recipes"] | {"plain": {"extends": "full", "photometric": False}}
+    isnet, fcn = (
+        made.config["matrix"][0] | {"methods": [method], "recipes": [recipe]}
+        for method, recipe in (("isnet", "full"), ("fcn", "plain"))
+    )
+    folders = {"data": str(tmp_path / "again"), "results": str(tmp_path / "results again")}
+    config = made.config | folders | {"recipes": recipes, "matrix": [isnet, fcn]}
+    made = Fabricated(config, class_names=CamVid.CLASSES).run_all()
+    write_claims(tmp_path / "claims", ISNET, ISNET | {"method": "fcn", "value": 45})
+    absolute, (relative,) = judged(made)
+    assert [judgement.verdict for judgement in absolute] == ["reproduced", "reproduced"]
+    assert relative.verdict == "not comparable"
+    assert relative.reason == (
+        "between our two runs: recipe full vs plain; recipe.photometric: true vs false"
+    )
+
+
 def test_open_claims_say_what_would_run_them(made):
     last = made.plan.cells[-1]
     for cell in made.plan.cells:
