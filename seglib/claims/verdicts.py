@@ -1,8 +1,9 @@
 """Measured against reported: the rules, and nothing else. ``docs/claims.md`` states them in words."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -105,9 +106,10 @@ def place(low: Decimal, high: Decimal, *, reported: Decimal, tolerance: Decimal)
 def _judge(
     claim: Claim, measurements: Sequence[Measurement], tolerance: Tolerance, t_interval: IntervalOf
 ) -> Judgement:
-    ours, hindered = _nearest(claim, measurements)
-    if (settled := _settle(claim, ours, hindered)) is not None:
+    near = min(_candidates(claim, measurements), key=lambda near: (len(near.hindered), -len(near.values)))
+    if (settled := _settle(claim, near)) is not None:
         return settled
+    ours = near.ours
     mean = _mean(claim, ours)
     found = Judgement(
         claim=claim,
@@ -136,16 +138,13 @@ def _judge_relative(
     tolerance: Tolerance,
     t_interval: IntervalOf,
 ) -> Judgement:
-    sides = []
-    for side in (claim.of, claim.over):
-        ours, hindered = _nearest(side, measurements)
-        if (settled := _settle(side, ours, hindered)) is not None:
+    pair = _nearest_pair(claim, measurements)
+    for side, near in zip((claim.of, claim.over), (pair.of, pair.over), strict=True):
+        if (settled := _settle(side, near)) is not None:
             reason = f"{side.method}: {settled.reason}"
             return dataclasses.replace(settled, claim=claim, reason=reason, measured=None)
-        sides.append(ours)
-    of, over = sides
-    differ = between(of, over, compared(claim.of))
-    shared = [of.values[seed] - over.values[seed] for seed in sorted(of.values.keys() & over.values.keys())]
+    of, over, differ = pair.of.ours, pair.over.ours, pair.differ
+    shared = [of.values[seed] - over.values[seed] for seed in pair.seeds]
     found = Judgement(
         claim=claim, verdict="not comparable", reason="", measurement=of, baseline=over, seeds=len(shared)
     )
@@ -169,23 +168,61 @@ def _judge_relative(
     return _placed(found, low, high, _decimal(tolerance.points))
 
 
-def _nearest(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Measurement | None, list[str]]:
-    """The measurement of the claimed model with the fewest obstacles, then the most seeds."""
-    candidates = [
-        (obstacles(claim, ours), ours)
+@dataclass(frozen=True)
+class _Candidate:
+    """A measurement of a claimed model (``None``: there is none) and what keeps it from judging the claim."""
+
+    ours: Measurement | None
+    hindered: list[str]
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        return {} if self.ours is None else self.ours.values
+
+
+@dataclass(frozen=True)
+class _Pair:
+    of: _Candidate
+    over: _Candidate
+    differ: list[str]
+    """What keeps one from being taken from the other."""
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.of.values.keys() & self.over.values.keys())
+
+    @property
+    def distance(self) -> tuple[int, int, int]:
+        """Smallest for the pair that answers: the fewest reasons against it, the most seeds in common, then
+        the most that ran at all.
+        """
+        against = len(self.of.hindered) + len(self.over.hindered) + len(self.differ)
+        return against, -len(self.seeds), -len(self.of.values) - len(self.over.values)
+
+
+def _candidates(claim: Claim, measurements: Sequence[Measurement]) -> list[_Candidate]:
+    return [
+        _Candidate(ours, obstacles(claim, ours))
         for ours in measurements
         if (ours.dataset, ours.method, ours.variant, ours.metric)
         == (claim.dataset, claim.method, claim.variant, claim.metric)
         and (claim.backbone is None or family(claim.backbone) == family(ours.backbone))
-    ]
-    if not candidates:
-        return None, []
-    hindered, ours = min(candidates, key=lambda candidate: (len(candidate[0]), -len(candidate[1].values)))
-    return ours, hindered
+    ] or [_Candidate(None, [])]
 
 
-def _settle(claim: Claim, ours: Measurement | None, hindered: list[str]) -> Judgement | None:
+def _nearest_pair(claim: RelativeClaim, measurements: Sequence[Measurement]) -> _Pair:
+    """The pair of the smallest distance; of equal ones, the first in the order of ``measurements``."""
+    sides = (_candidates(side, measurements) for side in (claim.of, claim.over))
+    pairs = (
+        _Pair(of, over, between(of.ours, over.ours, compared(claim.of)) if of.ours and over.ours else [])
+        for of, over in itertools.product(*sides)
+    )
+    return min(pairs, key=lambda pair: pair.distance)
+
+
+def _settle(claim: Claim, near: _Candidate) -> Judgement | None:
     """The verdict where there is nothing to compare, or no right to; ``None``: compare."""
+    ours, hindered = near.ours, near.hindered
     if ours is None:
         for name, known, what in (
             (claim.method, registry.METHODS, "method"),

@@ -355,6 +355,35 @@ def test_our_two_runs_must_be_comparable_with_each_other(make_claim, make_measur
     assert found.reason == "between our two runs: test size native vs fit 512x2048"
 
 
+def test_the_nearest_pair_answers(make_claim, make_measurement):
+    """The claims leave the test size open, so only the two measurements know whether theirs is equal."""
+    claim = RelativeClaim(
+        of=make_claim(test_size=None), over=make_claim("36.96", method="fcn", test_size=None)
+    )
+
+    def ours(method, size, seeds, **changes):
+        values = dict.fromkeys(range(seeds), 0.4422 if method == "isnet" else 0.3696)
+        name = f"{method} {size} {seeds}"
+        return make_measurement(name=name, method=method, test_size=size, values=values, **changes)
+
+    both = [
+        ours("isnet", "native", 3),
+        ours("isnet", "fit", 3),
+        ours("fcn", "fit", 3),
+        ours("fcn", "native", 2),
+    ]
+    for measurements in (both, both[::-1]):
+        found = judge_pair(claim, measurements)
+        assert (found.measurement.name, found.baseline.name) == ("isnet fit 3", "fcn fit 3")
+        assert (found.verdict, found.seeds) == ("reproduced", 3)
+    # Rather fewer seeds than a difference, and a difference of the two counts as one from a claim does.
+    found = judge_pair(claim, [*both[:2], ours("fcn", "native", 2), ours("fcn", "fit", 3, batch_size=8)])
+    assert (found.measurement.name, found.baseline.name) == ("isnet native 3", "fcn native 2")
+    # Of equals, the first.
+    found = judge_pair(claim, [*both[:2], ours("fcn", "native", 3), both[2]])
+    assert (found.measurement.name, found.baseline.name) == ("isnet native 3", "fcn native 3")
+
+
 def test_our_two_runs_must_be_trained_alike(relative, make_measurement):
     of = make_measurement(recipe="author", settings='{"recipe":{"flip":0.5,"optimizer":"sgd"}}')
     over = make_measurement(
