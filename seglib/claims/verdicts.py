@@ -139,25 +139,20 @@ def _judge_relative(
     t_interval: IntervalOf,
 ) -> Judgement:
     pair = _nearest_pair(claim, measurements)
-    for side, near in zip((claim.of, claim.over), (pair.of, pair.over), strict=True):
-        if (settled := _settle(side, near)) is not None:
-            reason = f"{side.method}: {settled.reason}"
-            return dataclasses.replace(settled, claim=claim, reason=reason, measured=None)
-    of, over, differ = pair.of.ours, pair.over.ours, pair.differ
+    of, over = pair.of.ours, pair.over.ours
+    if (settled := _settle_pair(claim, pair)) is not None:
+        return settled
     shared = [of.values[seed] - over.values[seed] for seed in pair.seeds]
-    found = Judgement(
-        claim=claim, verdict="not comparable", reason="", measurement=of, baseline=over, seeds=len(shared)
-    )
-    if differ or not shared:
-        reason = "; ".join(differ) or "no seed in common"
-        return dataclasses.replace(found, reason=f"between our two runs: {reason}")
     mean = sum(map(claim.of.in_unit, shared), Decimal(0)) / len(shared)
-    found = dataclasses.replace(
-        found,
+    found = Judgement(
+        claim=claim,
         verdict="single run",
         reason=_too_few(len(shared)),
+        measurement=of,
+        baseline=over,
         measured=float(mean),
         difference=float(mean - claim.value),
+        seeds=len(shared),
         images=paired(of, over),
         caveats=tuple(dict.fromkeys(caveats(claim.of, of) + caveats(claim.over, over))),
     )
@@ -260,6 +255,36 @@ def _settle(claim: Claim, near: _Candidate) -> Judgement | None:
             caveats=caveats(claim, ours),
         )
     return None
+
+
+def _settle_pair(claim: RelativeClaim, pair: _Pair) -> Judgement | None:
+    """The same of two sides: each says what it lacks, and how to run it where nothing else is amiss."""
+    settled = (_settle(claim.of, pair.of), _settle(claim.over, pair.over))
+    sides = [side for side in settled if side is not None]
+    # A side that differs from its claim says itself why the two differ.
+    differ = [] if pair.of.hindered or pair.over.hindered else pair.differ
+    if not (sides or differ or pair.seeds):
+        differ = ["no seed in common"]
+    reasons = [f"{side.claim.method}: {side.reason}" for side in sides]
+    if differ:
+        reasons.append(f"between our two runs: {'; '.join(differ)}")
+    if not reasons:
+        return None
+    # A failure has to be seen; and before both sides have run, there is nothing to compare.
+    found = {side.verdict for side in sides} | {"not comparable"}
+    commands, hours = ([getattr(side, name) for side in sides] for name in ("command", "gpu_hours"))
+    runs = bool(sides) and None not in commands and not differ
+    return Judgement(
+        claim=claim,
+        verdict=next(verdict for verdict in ("failed", "not run", "not comparable") if verdict in found),
+        reason="; ".join(reasons),
+        measurement=pair.of.ours,
+        baseline=pair.over.ours,
+        seeds=len(pair.seeds),
+        caveats=tuple(dict.fromkeys(caveat for side in sides for caveat in side.caveats)),
+        command="; ".join(commands) if runs else None,
+        gpu_hours=sum(hours) if runs and None not in hours else None,
+    )
 
 
 def _placed(found: Judgement, low: Decimal, high: Decimal, margin: Decimal) -> Judgement:

@@ -35,6 +35,7 @@ class Evidence:
     papers: dict[str, Paper]
     claims: tuple[Judgement, ...]
     relative: tuple[Judgement, ...]
+    measurements: tuple[Measurement, ...]
     groups: dict[str, Group]
     """Name of a measurement -> where it is from."""
 
@@ -61,7 +62,7 @@ def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, 
     derived = verdicts.judge_relative(
         relative.derive(claims, pairs), ours, paired=paired, tolerance=tolerance
     )
-    return Evidence(cards, tuple(absolute), tuple(derived), groups)
+    return Evidence(cards, tuple(absolute), tuple(derived), tuple(ours), groups)
 
 
 def measurements(

@@ -345,6 +345,46 @@ def test_both_sides_must_be_comparable(relative, make_measurement, of, over, ver
     assert found.claim is relative
 
 
+@pytest.mark.parametrize(
+    ("of", "over", "command", "gpu_hours"),
+    [
+        ({}, {}, "run isnet; run fcn", 15.0),
+        ({"values": {0: 0.44}}, {}, "run fcn", 3.0),
+        ({}, {"values": {0: 0.36}}, "run isnet", 12.0),
+        ({"gpu_hours": None}, {}, "run isnet; run fcn", None),
+        # Nothing that could be run would give an answer.
+        ({}, {"values": {0: 0.36}, "batch_size": 8}, None, None),
+        ({}, {"batch_size": 8}, None, None),
+        ({}, {"settings": '{"recipe":{"flip":0.0}}'}, None, None),
+        ({}, {"dataset": "camvid"}, None, None),
+    ],
+)
+def test_what_is_to_be_run_is_said_of_both_sides(relative, make_measurement, of, over, command, gpu_hours):
+    planned = [
+        make_measurement(
+            **{"method": method, "values": {}, "command": f"run {method}", "gpu_hours": hours, **changes}
+        )
+        for method, hours, changes in (("isnet", 12.0, of), ("fcn", 3.0, over))
+    ]
+    found = judge_pair(relative, planned)
+    assert (found.verdict, found.command, found.gpu_hours) == ("not run", command, gpu_hours)
+
+
+def test_both_sides_say_what_they_lack(relative, make_measurement):
+    planned, failed = make_measurement(values={}), {"values": {}, "failures": {0: "NaN"}}
+    none = judge_pair(relative, [])
+    assert none.reason == "; ".join(
+        f"{method}: no run of this model in this configuration" for method in ("isnet", "fcn")
+    )
+    other = make_measurement(method="fcn", values={}, recipe="own", settings='{"recipe":{"flip":0.0}}')
+    assert judge_pair(relative, [planned, other]).reason == (
+        "isnet: planned, not run yet; fcn: planned, not run yet; "
+        "between our two runs: recipe author vs own; recipe.flip: (none) vs 0.0"
+    )
+    found = judge_pair(relative, [planned, make_measurement(method="fcn", **failed)])
+    assert (found.verdict, found.reason) == ("failed", "isnet: planned, not run yet; fcn: seed 0: NaN")
+
+
 def test_our_two_runs_must_be_comparable_with_each_other(make_claim, make_measurement):
     claim = RelativeClaim(
         of=make_claim(test_size=None), over=make_claim("36.96", method="fcn", test_size=None)
@@ -376,7 +416,7 @@ def test_the_nearest_pair_answers(make_claim, make_measurement):
         found = judge_pair(claim, measurements)
         assert (found.measurement.name, found.baseline.name) == ("isnet fit 3", "fcn fit 3")
         assert (found.verdict, found.seeds) == ("reproduced", 3)
-    # Rather fewer seeds than a difference, and a difference of the two counts as one from a claim does.
+    # Rather fewer seeds than a difference.
     found = judge_pair(claim, [*both[:2], ours("fcn", "native", 2), ours("fcn", "fit", 3, batch_size=8)])
     assert (found.measurement.name, found.baseline.name) == ("isnet native 3", "fcn native 2")
     # Of equals, the first.
