@@ -49,9 +49,19 @@ def files(paths: Iterable[Path]) -> tuple[Path, ...]:
 
     Raises ``ValueError`` for a path that is not there, or holds none.
     """
-    tables = [file for path in map(Path, paths) for file in _csv_files(path)]
-    folders = dict.fromkeys(file.parent for file in tables)
-    return (*tables, *(file for folder in folders for file in sorted(folder.glob("*.toml"))))
+    paths = [Path(path) for path in paths]
+    tables = [file for path in paths for file in _csv_files(path)]
+    return (*tables, *dict.fromkeys(file for path in paths for file in toml_files(path)))
+
+
+def toml_files(path: Path) -> list[Path]:
+    """Cards and :data:`ELSEWHERE`: of a folder all, of a CSV file its own card and the list beside it.
+
+    What else lies beside a CSV file, e.g. a ``pyproject.toml``, is not ours.
+    """
+    if path.is_dir():
+        return sorted(path.glob("*.toml"))
+    return [file for file in (path.with_name(ELSEWHERE), path.with_suffix(".toml")) if file.is_file()]
 
 
 def _csv_files(path: Path) -> list[Path]:

@@ -143,6 +143,7 @@ def test_everything_that_claims_are_read_from_is_listed(tmp_path):
     """A report is made again when one of these files changes."""
     mine = write(tmp_path, {})
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
     (tmp_path / "folder").mkdir()
     other = write(tmp_path / "folder", {}, name="other.csv")
     cards = [other.with_suffix(".toml"), tmp_path / "elsewhere.toml", mine.with_suffix(".toml")]
