@@ -9,6 +9,7 @@ from typing import Any
 from seglib import paths, registry
 from seglib.claims import measured, papers, reading, relative, verdicts
 from seglib.claims.claims import METRICS, Claim
+from seglib.claims.comparable import spell_test
 from seglib.claims.measured import Measurement
 from seglib.claims.papers import Paper
 from seglib.claims.relative import RelativeClaim
@@ -95,11 +96,7 @@ def protocol_of(claim: Claim) -> str:
     stated = claim.conditions
     if METRICS[claim.metric].deterministic:
         return "×".join(map(str, stated.input_hw)) if stated.input_hw else ""
-    words = [stated.eval_split or ""]
-    if stated.test_scales is not None:
-        words.append("ss" if stated.test_scales == (1.0,) else "ms")
-        words[-1] += "+flip" if stated.test_flip else ""
-    return ", ".join(filter(None, words))
+    return ", ".join(filter(None, (stated.eval_split, spell_test(stated))))
 
 
 def gpu_hours(images: float, gmacs: float) -> float:

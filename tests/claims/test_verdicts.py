@@ -102,7 +102,23 @@ def test_fewer_than_three_seeds_give_a_distance_and_no_verdict(make_claim, make_
         ({"test_scales": (0.5, 1.0), "test_flip": True}, {}, "ms+flip vs ss"),
         ({"test_scales": (), "test_flip": True}, {}, "ms+flip vs ss"),
         ({"test_flip": True}, {}, "ss+flip vs ss"),
-        ({"test_scales": ()}, {"test_scales": (0.75,)}, "test scales several vs 0.75"),
+        ({"test_scales": ()}, {"test_scales": (0.75,)}, "ms vs scale 0.75"),
+        ({"test_scales": (0.75,), "test_flip": True}, {}, "scale 0.75+flip vs ss"),
+        (
+            {"test_scales": (0.5, 1.0), "test_flip": True},
+            {"test_scales": (0.5, 1.5)},
+            "test scales 0.5 1 vs 0.5 1.5; ms+flip vs ms",
+        ),
+        (
+            {"test_scales": None, "test_flip": True},
+            {},
+            "not stated by the source: test scales; flip vs no flip",
+        ),
+        (
+            {"test_scales": (), "test_flip": None},
+            {"test_flip": True},
+            "not stated by the source: test flip; ms vs ss",
+        ),
         ({"test_scales": (0.5, 1.0)}, {"test_scales": (0.5, 1.5)}, "test scales 0.5 1 vs 0.5 1.5"),
         ({"num_classes": 182}, {"num_classes": 171}, "182 vs 171 classes"),
         (
