@@ -91,7 +91,7 @@ def _known_names(folders: Collection[Path]) -> dict[str, set[str]]:
         for kind, extra in listed.items():
             if kind not in names:
                 raise ValueError(f"{file}: unknown list {kind!r}{typed.suggest(kind, names)}")
-            names[kind] |= set(extra)
+            names[kind].update(typed.convert(tuple[str, ...], extra, f"{file}.{kind}"))
     return names
 
 
@@ -101,7 +101,7 @@ def _read(file: Path, names: dict[str, set[str]]) -> Iterator[Claim]:
             reader = csv.DictReader(stream, strict=True)
             _check_header(file, reader.fieldnames or [])
             for row in reader:
-                yield _claim(row, f"{file.name}:{reader.line_num}", names)
+                yield _claim(row, f"{file}:{reader.line_num}", names)
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not UTF-8 text; save it as CSV in UTF-8") from None
     except csv.Error as error:
