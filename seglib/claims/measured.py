@@ -43,7 +43,7 @@ class Measurement:
     failures: Mapping[int, str] = field(default_factory=dict)
     """By seed: the reason and the log of a training that failed, or of this very test."""
     options: tuple[str, ...] = ()
-    """Method options that are not the defaults, e.g. ``soft=false``."""
+    """Method options that the cell sets, e.g. ``soft=false``."""
     subset: bool = False
     """Trained or tested on a part of the images."""
     quick_recipe: bool = False
@@ -61,19 +61,15 @@ def conditions_of(
     recipe = cell.recipe
     # A part of a split is another split: no claim is about it.
     part = "" if cell.limit is None else f", {cell.limit} images"
-    epochs, iterations = recipe.epochs, recipe.iterations
-    if epochs is None:
-        epochs = iterations * recipe.batch_size / train_images
-    else:
-        iterations = epochs * max(1, train_images // recipe.batch_size)
+    images = recipe.images(train_images)
     return Conditions(
         output_stride=_output_stride(cell.backbone),
         num_classes=num_classes,
         train_split=f"train{part}",
         eval_split=f"{split}{part}",
         crop_hw=recipe.crop_hw,
-        epochs=epochs,
-        iterations=iterations,
+        epochs=recipe.epochs or images / train_images,
+        iterations=images // recipe.batch_size,
         lr=recipe.lr,
         batch_size=recipe.batch_size,
         # A weights file may hold anything; what it was trained on is not recorded.
