@@ -2,10 +2,12 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any
 
 from seglib.claims.claims import METRICS, Claim, Conditions
 from seglib.claims.measured import Measurement
+from seglib.runs.reasons import changed_values
 
 # How a condition is called when it differs ("claimed vs ours") or is not stated.
 LABELS = {
@@ -110,21 +112,25 @@ def differences(theirs: Conditions, ours: Conditions, names: tuple[str, ...]) ->
         a, b = getattr(theirs, name), getattr(ours, name)
         if a is None or b is None or _equal(name, a, b):
             continue
-        if name == "test_scales":
-            names_differ = _test(theirs) != _test(ours)
-            found.append(
-                f"{_test(theirs)} vs {_test(ours)}"
-                if names_differ
-                else f"test scales {_text(a)} vs {_text(b)}"
-            )
-        elif name == "test_flip":
-            if (phrase := f"{_test(theirs)} vs {_test(ours)}") not in found:
+        if name == "test_scales" and _scales(a) == _scales(b):
+            found.append(f"test scales {_text(a)} vs {_text(b)}")
+        elif name in ("test_scales", "test_flip"):
+            if (phrase := _tests(theirs, ours)) not in found:
                 found.append(phrase)
         elif name == "num_classes":
             found.append(f"{a} vs {b} classes")
         else:
             found.append(f"{LABELS[name]} {_text(a)} vs {_text(b)}")
     return found
+
+
+def between(of: Measurement, over: Measurement, names: tuple[str, ...]) -> list[str]:
+    """How two of our own measurements differ beside their methods; empty: one may be taken from the other."""
+    found = differences(of.conditions, over.conditions, names)
+    settings = changed_values(of.settings, over.settings)
+    if of.recipe != over.recipe and any(line.startswith("recipe.") for line in settings):
+        found.append(f"recipe {of.recipe} vs {over.recipe}")
+    return found + [line.replace(" -> ", " vs ") for line in settings]
 
 
 def _unrecorded(claim: Claim, ours: Measurement) -> list[str]:
@@ -159,9 +165,25 @@ def _equal(name: str, a: Any, b: Any) -> bool:
     return a == b
 
 
-def _test(conditions: Conditions) -> str:
-    name = "ss" if conditions.test_scales == (1.0,) else "ms"
-    return f"{name}+flip" if conditions.test_flip else name
+def spell_test(conditions: Conditions) -> str:
+    """How images are tested, e.g. ``ss``, ``ms+flip`` or ``scale 0.75``; what is not known is not said."""
+    words = [] if conditions.test_scales is None else [_scales(conditions.test_scales)]
+    if conditions.test_flip:
+        words.append("flip")
+    return "+".join(words)
+
+
+def _tests(theirs: Conditions, ours: Conditions) -> str:
+    """Both in words, of what both know: ``ms+flip vs ss``, or ``flip vs no flip``."""
+    names = ("test_scales", "test_flip")
+    unknown = {name: None for name in names if None in (getattr(theirs, name), getattr(ours, name))}
+    return " vs ".join(spell_test(replace(side, **unknown)) or "no flip" for side in (theirs, ours))
+
+
+def _scales(scales: tuple[float, ...]) -> str:
+    if len(scales) != 1:
+        return "ms"
+    return "ss" if scales == (1.0,) else f"scale {scales[0]:g}"
 
 
 def _text(value: Any) -> str:

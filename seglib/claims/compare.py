@@ -2,9 +2,9 @@
 
     seglib compare --config config/default.yaml --out results
 
-``summary.csv`` has one row per cell and test, ``verdicts.csv`` one per reported number, in its unit.
-Fractions are 0 to 1, times in seconds; what is not known is empty. A cell that failed or never ran
-has a row too: its ``status`` and ``reason`` say so.
+``summary.csv`` has one row per cell and test, ``verdicts.csv`` one per reported number, in its unit, and
+one per difference that is derived from two of them. Fractions are 0 to 1, times in seconds; what is not
+known is empty. A cell that failed or never ran has a row too: its ``status`` and ``reason`` say so.
 """
 
 import csv

@@ -2,10 +2,20 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from seglib.cell import Backbone, Cell, Protocol
+from seglib.cell import Backbone, Cell, Protocol, canonical_json
 from seglib.claims.claims import Conditions
+
+IN_CONDITIONS = {
+    "recipe": {"iterations", "epochs", "batch_size", "crop_hw", "lr"},
+    "backbone": {"model", "output_stride"},
+}
+"""Settings that :class:`Conditions`, or the name of the backbone, say already."""
+NO_OUTCOME = {"norm_batch_size", "channels_last", "compile", "deterministic", "threads"}
+"""Settings of a recipe that change whether a training starts, how fast it is, and the order of its additions:
+a method may need its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +33,17 @@ class Measurement:
     backbone: str
     """timm name."""
     conditions: Conditions
+    recipe: str = ""
+    """The name of the recipe."""
+    settings: str = "{}"
+    """:func:`settings_of` what ran."""
     metric: str
     values: Mapping[int, float] = field(default_factory=dict)
     """By seed; fractions, counts or giga-MACs. A cost has one entry."""
     failures: Mapping[int, str] = field(default_factory=dict)
     """By seed: the reason and the log of a training that failed, or of this very test."""
     options: tuple[str, ...] = ()
-    """Method options that are not the defaults, e.g. ``soft=false``."""
+    """Method options that the cell sets, e.g. ``soft=false``."""
     subset: bool = False
     """Trained or tested on a part of the images."""
     quick_recipe: bool = False
@@ -47,19 +61,15 @@ def conditions_of(
     recipe = cell.recipe
     # A part of a split is another split: no claim is about it.
     part = "" if cell.limit is None else f", {cell.limit} images"
-    epochs, iterations = recipe.epochs, recipe.iterations
-    if epochs is None:
-        epochs = iterations * recipe.batch_size / train_images
-    else:
-        iterations = epochs * max(1, train_images // recipe.batch_size)
+    images = recipe.images(train_images)
     return Conditions(
         output_stride=_output_stride(cell.backbone),
         num_classes=num_classes,
         train_split=f"train{part}",
         eval_split=f"{split}{part}",
         crop_hw=recipe.crop_hw,
-        epochs=epochs,
-        iterations=iterations,
+        epochs=recipe.epochs or images / train_images,
+        iterations=images // recipe.batch_size,
         lr=recipe.lr,
         batch_size=recipe.batch_size,
         # A weights file may hold anything; what it was trained on is not recorded.
@@ -72,9 +82,35 @@ def conditions_of(
     )
 
 
+def settings_of(cell: Cell, protocol: Protocol) -> str:
+    """What a number depends on beside its conditions, data set and method, in canonical JSON.
+
+    No source states all of it, but two of our own measurements must share it to be compared with each
+    other. The options of a method are not in it.
+    """
+    recipe, backbone = asdict(cell.recipe), asdict(cell.backbone)
+    # A file is known by its content.
+    backbone["weights"] = backbone.pop("weights_sha256") or cell.backbone.weights
+    one_view = len(protocol.scales) == 1 and not protocol.flip
+    settings = {
+        "recipe": _without(recipe, IN_CONDITIONS["recipe"] | NO_OUTCOME),
+        "backbone": _without(backbone, IN_CONDITIONS["backbone"]),
+        "test": {
+            # Of one view, logits and their probabilities name the same classes.
+            "average": None if one_view and protocol.average != "early_probabilities" else protocol.average,
+            "stride_hw": protocol.stride_hw,
+        },
+    }
+    return canonical_json(settings)
+
+
 def cost_conditions_of(backbone: Backbone, *, num_classes: int, input_hw: tuple[int, int]) -> Conditions:
     """The conditions of a model's parameters and giga-MACs."""
     return Conditions(output_stride=_output_stride(backbone), num_classes=num_classes, input_hw=input_hw)
+
+
+def _without(settings: dict[str, Any], names: set[str]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in names}
 
 
 def _test_size(protocol: Protocol) -> str:

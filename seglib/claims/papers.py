@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from seglib import typed
-from seglib.claims.reading import DATA, ELSEWHERE
+from seglib.claims.reading import DATA, ELSEWHERE, toml_files
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +32,12 @@ class Paper:
 
 
 def load_papers(paths: Iterable[Path] = (DATA,)) -> dict[str, Paper]:
-    """The cards of the given folders (and of the folders of given CSV files), by paper.
+    """The cards of the given folders, and of given CSV files those of their names, by paper.
 
     Raises ``ValueError`` naming the file for a card that is not valid, or given twice.
     """
-    folders = dict.fromkeys(path if path.is_dir() else path.parent for path in map(Path, paths))
     papers: dict[str, Paper] = {}
-    for file in (file for folder in folders for file in sorted(folder.glob("*.toml"))):
+    for file in dict.fromkeys(file for path in map(Path, paths) for file in toml_files(path)):
         if file.name == ELSEWHERE:
             continue
         if file.stem in papers:

@@ -49,9 +49,19 @@ def files(paths: Iterable[Path]) -> tuple[Path, ...]:
 
     Raises ``ValueError`` for a path that is not there, or holds none.
     """
-    tables = [file for path in map(Path, paths) for file in _csv_files(path)]
-    folders = dict.fromkeys(file.parent for file in tables)
-    return (*tables, *(file for folder in folders for file in sorted(folder.glob("*.toml"))))
+    paths = [Path(path) for path in paths]
+    tables = [file for path in paths for file in _csv_files(path)]
+    return (*tables, *dict.fromkeys(file for path in paths for file in toml_files(path)))
+
+
+def toml_files(path: Path) -> list[Path]:
+    """Cards and :data:`ELSEWHERE`: of a folder all, of a CSV file its own card and the list beside it.
+
+    What else lies beside a CSV file, e.g. a ``pyproject.toml``, is not ours.
+    """
+    if path.is_dir():
+        return sorted(path.glob("*.toml"))
+    return [file for file in (path.with_name(ELSEWHERE), path.with_suffix(".toml")) if file.is_file()]
 
 
 def _csv_files(path: Path) -> list[Path]:
@@ -81,7 +91,7 @@ def _known_names(folders: Collection[Path]) -> dict[str, set[str]]:
         for kind, extra in listed.items():
             if kind not in names:
                 raise ValueError(f"{file}: unknown list {kind!r}{typed.suggest(kind, names)}")
-            names[kind] |= set(extra)
+            names[kind].update(typed.convert(tuple[str, ...], extra, f"{file}.{kind}"))
     return names
 
 
@@ -91,7 +101,7 @@ def _read(file: Path, names: dict[str, set[str]]) -> Iterator[Claim]:
             reader = csv.DictReader(stream, strict=True)
             _check_header(file, reader.fieldnames or [])
             for row in reader:
-                yield _claim(row, f"{file.name}:{reader.line_num}", names)
+                yield _claim(row, f"{file}:{reader.line_num}", names)
     except UnicodeDecodeError:
         raise ValueError(f"{file}: not UTF-8 text; save it as CSV in UTF-8") from None
     except csv.Error as error:

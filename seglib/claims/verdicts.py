@@ -1,15 +1,16 @@
 """Measured against reported: the rules, and nothing else. ``docs/claims.md`` states them in words."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
 from seglib import registry
 from seglib.claims.claims import METRICS, Claim
-from seglib.claims.comparable import caveats, compared, differences, family, obstacles, open_questions
+from seglib.claims.comparable import between, caveats, compared, family, obstacles, open_questions
 from seglib.claims.measured import Measurement
 from seglib.claims.relative import RelativeClaim
 from seglib.metrics import statistics
@@ -105,9 +106,10 @@ def place(low: Decimal, high: Decimal, *, reported: Decimal, tolerance: Decimal)
 def _judge(
     claim: Claim, measurements: Sequence[Measurement], tolerance: Tolerance, t_interval: IntervalOf
 ) -> Judgement:
-    ours, hindered = _nearest(claim, measurements)
-    if (settled := _settle(claim, ours, hindered)) is not None:
+    near = min(_candidates(claim, measurements), key=lambda near: (len(near.hindered), -len(near.values)))
+    if (settled := _settle(claim, near)) is not None:
         return settled
+    ours = near.ours
     mean = _mean(claim, ours)
     found = Judgement(
         claim=claim,
@@ -136,29 +138,21 @@ def _judge_relative(
     tolerance: Tolerance,
     t_interval: IntervalOf,
 ) -> Judgement:
-    sides = []
-    for side in (claim.of, claim.over):
-        ours, hindered = _nearest(side, measurements)
-        if (settled := _settle(side, ours, hindered)) is not None:
-            reason = f"{side.method}: {settled.reason}"
-            return dataclasses.replace(settled, claim=claim, reason=reason, measured=None)
-        sides.append(ours)
-    of, over = sides
-    differ = differences(of.conditions, over.conditions, compared(claim.of))
-    shared = [of.values[seed] - over.values[seed] for seed in sorted(of.values.keys() & over.values.keys())]
-    found = Judgement(
-        claim=claim, verdict="not comparable", reason="", measurement=of, baseline=over, seeds=len(shared)
-    )
-    if differ or not shared:
-        reason = "; ".join(differ) or "no seed in common"
-        return dataclasses.replace(found, reason=f"between our two runs: {reason}")
+    pair = _nearest_pair(claim, measurements)
+    of, over = pair.of.ours, pair.over.ours
+    if (settled := _settle_pair(claim, pair)) is not None:
+        return settled
+    shared = [of.values[seed] - over.values[seed] for seed in pair.seeds]
     mean = sum(map(claim.of.in_unit, shared), Decimal(0)) / len(shared)
-    found = dataclasses.replace(
-        found,
+    found = Judgement(
+        claim=claim,
         verdict="single run",
         reason=_too_few(len(shared)),
+        measurement=of,
+        baseline=over,
         measured=float(mean),
         difference=float(mean - claim.value),
+        seeds=len(shared),
         images=paired(of, over),
         caveats=tuple(dict.fromkeys(caveats(claim.of, of) + caveats(claim.over, over))),
     )
@@ -169,23 +163,61 @@ def _judge_relative(
     return _placed(found, low, high, _decimal(tolerance.points))
 
 
-def _nearest(claim: Claim, measurements: Sequence[Measurement]) -> tuple[Measurement | None, list[str]]:
-    """The measurement of the claimed model with the fewest obstacles, then the most seeds."""
-    candidates = [
-        (obstacles(claim, ours), ours)
+@dataclass(frozen=True)
+class _Candidate:
+    """A measurement of a claimed model (``None``: there is none) and what keeps it from judging the claim."""
+
+    ours: Measurement | None
+    hindered: list[str]
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        return {} if self.ours is None else self.ours.values
+
+
+@dataclass(frozen=True)
+class _Pair:
+    of: _Candidate
+    over: _Candidate
+    differ: list[str]
+    """What keeps one from being taken from the other."""
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted(self.of.values.keys() & self.over.values.keys())
+
+    @property
+    def distance(self) -> tuple[int, int, int]:
+        """Smallest for the pair that answers: the fewest reasons against it, the most seeds in common, then
+        the most that ran at all.
+        """
+        against = len(self.of.hindered) + len(self.over.hindered) + len(self.differ)
+        return against, -len(self.seeds), -len(self.of.values) - len(self.over.values)
+
+
+def _candidates(claim: Claim, measurements: Sequence[Measurement]) -> list[_Candidate]:
+    return [
+        _Candidate(ours, obstacles(claim, ours))
         for ours in measurements
         if (ours.dataset, ours.method, ours.variant, ours.metric)
         == (claim.dataset, claim.method, claim.variant, claim.metric)
         and (claim.backbone is None or family(claim.backbone) == family(ours.backbone))
-    ]
-    if not candidates:
-        return None, []
-    hindered, ours = min(candidates, key=lambda candidate: (len(candidate[0]), -len(candidate[1].values)))
-    return ours, hindered
+    ] or [_Candidate(None, [])]
 
 
-def _settle(claim: Claim, ours: Measurement | None, hindered: list[str]) -> Judgement | None:
+def _nearest_pair(claim: RelativeClaim, measurements: Sequence[Measurement]) -> _Pair:
+    """The pair of the smallest distance; of equal ones, the first in the order of ``measurements``."""
+    sides = (_candidates(side, measurements) for side in (claim.of, claim.over))
+    pairs = (
+        _Pair(of, over, between(of.ours, over.ours, compared(claim.of)) if of.ours and over.ours else [])
+        for of, over in itertools.product(*sides)
+    )
+    return min(pairs, key=lambda pair: pair.distance)
+
+
+def _settle(claim: Claim, near: _Candidate) -> Judgement | None:
     """The verdict where there is nothing to compare, or no right to; ``None``: compare."""
+    ours, hindered = near.ours, near.hindered
     if ours is None:
         for name, known, what in (
             (claim.method, registry.METHODS, "method"),
@@ -223,6 +255,36 @@ def _settle(claim: Claim, ours: Measurement | None, hindered: list[str]) -> Judg
             caveats=caveats(claim, ours),
         )
     return None
+
+
+def _settle_pair(claim: RelativeClaim, pair: _Pair) -> Judgement | None:
+    """The same of two sides: each says what it lacks, and how to run it where nothing else is amiss."""
+    settled = (_settle(claim.of, pair.of), _settle(claim.over, pair.over))
+    sides = [side for side in settled if side is not None]
+    # A side that differs from its claim says itself why the two differ.
+    differ = [] if pair.of.hindered or pair.over.hindered else pair.differ
+    if not (sides or differ or pair.seeds):
+        differ = ["no seed in common"]
+    reasons = [f"{side.claim.method}: {side.reason}" for side in sides]
+    if differ:
+        reasons.append(f"between our two runs: {'; '.join(differ)}")
+    if not reasons:
+        return None
+    # A failure has to be seen; and before both sides have run, there is nothing to compare.
+    found = {side.verdict for side in sides} | {"not comparable"}
+    commands, hours = ([getattr(side, name) for side in sides] for name in ("command", "gpu_hours"))
+    runs = bool(sides) and None not in commands and not differ
+    return Judgement(
+        claim=claim,
+        verdict=next(verdict for verdict in ("failed", "not run", "not comparable") if verdict in found),
+        reason="; ".join(reasons),
+        measurement=pair.of.ours,
+        baseline=pair.over.ours,
+        seeds=len(pair.seeds),
+        caveats=tuple(dict.fromkeys(caveat for side in sides for caveat in side.caveats)),
+        command="; ".join(commands) if runs else None,
+        gpu_hours=sum(hours) if runs and None not in hours else None,
+    )
 
 
 def _placed(found: Judgement, low: Decimal, high: Decimal, margin: Decimal) -> Judgement:

@@ -9,6 +9,7 @@ from typing import Any
 from seglib import paths, registry
 from seglib.claims import measured, papers, reading, relative, verdicts
 from seglib.claims.claims import METRICS, Claim
+from seglib.claims.comparable import spell_test
 from seglib.claims.measured import Measurement
 from seglib.claims.papers import Paper
 from seglib.claims.relative import RelativeClaim
@@ -35,6 +36,7 @@ class Evidence:
     papers: dict[str, Paper]
     claims: tuple[Judgement, ...]
     relative: tuple[Judgement, ...]
+    measurements: tuple[Measurement, ...]
     groups: dict[str, Group]
     """Name of a measurement -> where it is from."""
 
@@ -61,7 +63,7 @@ def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, 
     derived = verdicts.judge_relative(
         relative.derive(claims, pairs), ours, paired=paired, tolerance=tolerance
     )
-    return Evidence(cards, tuple(absolute), tuple(derived), groups)
+    return Evidence(cards, tuple(absolute), tuple(derived), tuple(ours), groups)
 
 
 def measurements(
@@ -94,11 +96,7 @@ def protocol_of(claim: Claim) -> str:
     stated = claim.conditions
     if METRICS[claim.metric].deterministic:
         return "×".join(map(str, stated.input_hw)) if stated.input_hw else ""
-    words = [stated.eval_split or ""]
-    if stated.test_scales is not None:
-        words.append("ss" if stated.test_scales == (1.0,) else "ms")
-        words[-1] += "+flip" if stated.test_flip else ""
-    return ", ".join(filter(None, words))
+    return ", ".join(filter(None, (stated.eval_split, spell_test(stated))))
 
 
 def gpu_hours(images: float, gmacs: float) -> float:
@@ -126,6 +124,8 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | N
             num_classes=len(dataset.CLASSES),
             train_images=there["train"],
         ),
+        "recipe": cell.recipe_name,
+        "settings": measured.settings_of(cell, evaluation.protocol),
         "failures": {
             record.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
             for record, test in group.tests

@@ -11,7 +11,6 @@ from seglib.claims import verdicts
 from seglib.claims.claims import Claim
 from seglib.claims.comparable import family
 from seglib.claims.measured import Measurement
-from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement
 from seglib.config import Plan
 from seglib.cost import paper_scale
@@ -25,11 +24,12 @@ def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, 
     """:func:`seglib.reporting.evidence.judge`, and what would answer the claims that nothing answers."""
     found = evidence.judge(plan, records, manifests)
     planned, costs = list(planned_elsewhere(plan)), paper_scale.read()
-    claims, relative = (
-        tuple(add(judgement, planned, costs) for judgement in judgements)
-        for judgements in (found.claims, found.relative)
+    ours = [*found.measurements, *planned]
+    return replace(
+        found,
+        claims=tuple(add(judgement, planned, costs) for judgement in found.claims),
+        relative=tuple(add_relative(judgement, ours, costs) for judgement in found.relative),
     )
-    return replace(found, claims=claims, relative=relative)
 
 
 def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
@@ -57,22 +57,26 @@ def add(judgement: Judgement, planned: Sequence[Measurement], costs: Sequence[Co
     """
     if judgement.verdict != "not run" or judgement.command is not None:
         return judgement
+    (again,) = verdicts.judge([judgement.claim], planned)
+    found = replace(judgement, command=again.command, gpu_hours=_hours(again, costs))
+    return found if found.command is None else replace(found, reason="planned in another configuration")
+
+
+def add_relative(judgement: Judgement, ours: Sequence[Measurement], costs: Sequence[Cost]) -> Judgement:
+    """:func:`add` for a relative claim. What has run already is neither run nor counted again.
+
+    ``ours``: the measurements of the plan, then those that other configurations would make.
+    """
+    if judgement.verdict != "not run" or judgement.command is not None:
+        return judgement
     claim = judgement.claim
-    if isinstance(claim, RelativeClaim):
-        sides = [add(verdicts.judge([side], ())[0], planned, costs) for side in (claim.of, claim.over)]
-        commands, hours = ([getattr(side, name) for side in sides] for name in ("command", "gpu_hours"))
-        return replace(
-            judgement,
-            command=None if None in commands else "; ".join(dict.fromkeys(commands)),
-            gpu_hours=None if None in hours else sum(hours),
-        )
-    (again,) = verdicts.judge([claim], planned)
-    if again.command is None:
-        return replace(judgement, gpu_hours=estimate(claim, costs))
-    hours = again.gpu_hours if again.gpu_hours is not None else estimate(claim, costs)
-    return replace(
-        judgement, reason="planned in another configuration", command=again.command, gpu_hours=hours
-    )
+    (again,) = verdicts.judge_relative([claim], ours, paired=lambda of, over: None)
+    sides = [
+        verdicts.judge([side], [] if nearest is None else [nearest])[0]
+        for side, nearest in ((claim.of, again.measurement), (claim.over, again.baseline))
+    ]
+    hours = [_hours(side, costs) for side in sides if side.verdict not in verdicts.ANSWERS]
+    return replace(judgement, command=again.command, gpu_hours=None if None in hours else sum(hours))
 
 
 def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
@@ -89,3 +93,7 @@ def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
         if same and cost.gmacs_conv_matmul is not None and family(cost.backbone) == family(claim.backbone):
             return verdicts.MIN_SEEDS * evidence.gpu_hours(images, cost.gmacs_conv_matmul)
     return None
+
+
+def _hours(judgement: Judgement, costs: Sequence[Cost]) -> float | None:
+    return estimate(judgement.claim, costs) if judgement.gpu_hours is None else judgement.gpu_hours

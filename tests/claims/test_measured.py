@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from seglib.cell import Backbone, Cell, Protocol, Recipe
+from seglib.cell import Backbone, Cell, Loss, Protocol, Recipe
 from seglib.claims.claims import METRICS
-from seglib.claims.measured import Measurement, conditions_of, cost_conditions_of
+from seglib.claims.measured import Measurement, conditions_of, cost_conditions_of, settings_of
 from seglib.claims.papers import load_papers
 from seglib.claims.reading import load_claims
 from seglib.claims.relative import derive
@@ -68,6 +68,50 @@ def test_output_stride_is_the_one_a_paper_names(model, asked, stride):
     backbone = Backbone(model=model, output_stride=asked)
     found = cost_conditions_of(backbone, num_classes=19, input_hw=(512, 1024))
     assert (found.output_stride, found.num_classes, found.input_hw) == (stride, 19, (512, 1024))
+
+
+FILE = {"weights": "a.safetensors", "weights_sha256": "0" * 64}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "backbone", "protocol", "same"),
+    [
+        ({"epochs": 2, "batch_size": 8, "lr": 0.1, "crop_hw": (64, 64)}, {}, {}, True),  # in the conditions
+        ({"threads": 1, "deterministic": False, "norm_batch_size": 16}, {}, {}, True),
+        ({"optimizer": "adamw"}, {}, {}, False),
+        ({"photometric": False}, {}, {}, False),
+        ({"precision": "bfloat16"}, {}, {}, False),
+        ({"loss": Loss(name="ohem")}, {}, {}, False),
+        ({}, {"model": "resnet101c", "output_stride": 16}, {}, True),
+        ({}, FILE | {"weights": "renamed.safetensors"}, {}, True),
+        ({}, FILE | {"weights_sha256": "1" * 64}, {}, False),
+        ({}, {"weights": "imagenet", "weights_sha256": None}, {}, False),
+        ({}, {"mean": (0.5, 0.5, 0.5)}, {}, False),
+        ({}, {}, {"average": "logits"}, True),  # of one view
+        ({}, {}, {"average": "early_probabilities"}, False),
+    ],
+)
+def test_what_two_of_our_measurements_must_share(recipe, backbone, protocol, same):
+    base = replace(cell(iterations=9), backbone=replace(cell(epochs=1).backbone, **FILE))
+    recipe = {"iterations": None if "epochs" in recipe else 9, **recipe}
+    other = replace(
+        base,
+        method="fcn",
+        method_options={"width": 9},
+        recipe_name="other",
+        recipe=replace(base.recipe, **recipe),
+        backbone=replace(base.backbone, **backbone),
+    )
+    assert (settings_of(base, Protocol()) == settings_of(other, Protocol(**protocol))) is same
+
+
+@pytest.mark.parametrize(
+    "changes", [{"average": "logits"}, {"average": "logits", "scales": (1.0,)}, {"stride_hw": (96, 96)}]
+)
+def test_views_and_windows_are_averaged_alike(changes):
+    several = Protocol(mode="slide", crop_hw=(128, 128), stride_hw=(64, 64), scales=(0.5, 1.0), flip=True)
+    trained = cell(iterations=9)
+    assert settings_of(trained, several) != settings_of(trained, replace(several, **changes))
 
 
 CLAIMS = [claim for claim in load_claims() if not METRICS[claim.metric].deterministic]

@@ -15,6 +15,14 @@ def test_cards_of_a_users_folder(tmp_path):
     assert papers["mine"].authors == ()
 
 
+def test_of_a_csv_file_only_its_own_card_is_read(tmp_path):
+    (tmp_path / "mine.toml").write_text('title = "Mine"\n')
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "other"\n')
+    (tmp_path / "mine.csv").touch()
+    (tmp_path / "cardless.csv").touch()
+    assert list(load_papers([tmp_path / "mine.csv", tmp_path / "cardless.csv"])) == ["mine"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -61,7 +61,7 @@ def test_a_row_becomes_a_claim(tmp_path):
         test_size="fit 512x2048",
     )
     assert str(claim.value) == "41.60"  # the digits as printed
-    assert (claim.variant, claim.bound, claim.where) == (None, "", "mine.csv:2")
+    assert (claim.variant, claim.bound, claim.where) == (None, "", f"{tmp_path}/mine.csv:2")
 
 
 def test_columns_that_are_not_there_are_unknown(tmp_path):
@@ -113,7 +113,7 @@ def test_a_file_saved_by_a_spreadsheet_is_read(tmp_path):
 )
 def test_a_row_that_cannot_be_right_is_named(tmp_path, row, message):
     path = write(tmp_path, {"release": "first"}, row, columns=[*ROW, "note", "bound"])
-    with pytest.raises(ValueError, match=f"^mine.csv:3: {re.escape(message)}"):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}:3: {message}')}"):
         load_claims([path])
 
 
@@ -143,6 +143,7 @@ def test_everything_that_claims_are_read_from_is_listed(tmp_path):
     """A report is made again when one of these files changes."""
     mine = write(tmp_path, {})
     (tmp_path / "notes.txt").touch()
+    (tmp_path / "pyproject.toml").touch()
     (tmp_path / "folder").mkdir()
     other = write(tmp_path / "folder", {}, name="other.csv")
     cards = [other.with_suffix(".toml"), tmp_path / "elsewhere.toml", mine.with_suffix(".toml")]
@@ -164,12 +165,12 @@ def test_missing_files_are_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("41.6", "repeats the claim of"), ("41.7", r"contradicts \(41.60 there\) the claim of")],
+    [("41.6", "repeats the claim of"), ("41.7", "contradicts (41.60 there) the claim of")],
 )
 def test_one_claim_is_made_once_across_files(tmp_path, value, message):
-    write(tmp_path, {}, name="first.csv")
-    write(tmp_path, {"release": "other"}, {"value": value}, name="second.csv")
-    with pytest.raises(ValueError, match=f"^second.csv:3: {message} first.csv:2"):
+    first = write(tmp_path, {}, name="first.csv")
+    second = write(tmp_path, {"release": "other"}, {"value": value}, name="second.csv")
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{second}:3: {message} {first}:2')}"):
         load_claims([tmp_path])
 
 
@@ -192,6 +193,20 @@ def test_users_name_what_seglib_does_not_have(tmp_path):
     (tmp_path / "elsewhere.toml").write_text("method = [")
     with pytest.raises(ValueError, match="not valid TOML"):
         load_claims([path])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('method = "mynet"', "method: expected a list, got 'mynet'"),
+        ("method = 3", "method: expected a list, got 3"),
+        ('dataset = ["mydata", 3]', "dataset[1]: expected text, got 3"),
+    ],
+)
+def test_names_elsewhere_are_lists_of_texts(tmp_path, text, message):
+    (tmp_path / "elsewhere.toml").write_text(text)
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{tmp_path}/elsewhere.toml.{message}')}$"):
+        load_claims([write(tmp_path, {})])
 
 
 @pytest.mark.parametrize(

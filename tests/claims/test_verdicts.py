@@ -1,3 +1,4 @@
+import dataclasses
 from collections import namedtuple
 from decimal import Decimal
 from math import nextafter
@@ -101,7 +102,23 @@ def test_fewer_than_three_seeds_give_a_distance_and_no_verdict(make_claim, make_
         ({"test_scales": (0.5, 1.0), "test_flip": True}, {}, "ms+flip vs ss"),
         ({"test_scales": (), "test_flip": True}, {}, "ms+flip vs ss"),
         ({"test_flip": True}, {}, "ss+flip vs ss"),
-        ({"test_scales": ()}, {"test_scales": (0.75,)}, "test scales several vs 0.75"),
+        ({"test_scales": ()}, {"test_scales": (0.75,)}, "ms vs scale 0.75"),
+        ({"test_scales": (0.75,), "test_flip": True}, {}, "scale 0.75+flip vs ss"),
+        (
+            {"test_scales": (0.5, 1.0), "test_flip": True},
+            {"test_scales": (0.5, 1.5)},
+            "test scales 0.5 1 vs 0.5 1.5; ms+flip vs ms",
+        ),
+        (
+            {"test_scales": None, "test_flip": True},
+            {},
+            "not stated by the source: test scales; flip vs no flip",
+        ),
+        (
+            {"test_scales": (), "test_flip": None},
+            {"test_flip": True},
+            "not stated by the source: test flip; ms vs ss",
+        ),
         ({"test_scales": (0.5, 1.0)}, {"test_scales": (0.5, 1.5)}, "test scales 0.5 1 vs 0.5 1.5"),
         ({"num_classes": 182}, {"num_classes": 171}, "182 vs 171 classes"),
         (
@@ -344,6 +361,46 @@ def test_both_sides_must_be_comparable(relative, make_measurement, of, over, ver
     assert found.claim is relative
 
 
+@pytest.mark.parametrize(
+    ("of", "over", "command", "gpu_hours"),
+    [
+        ({}, {}, "run isnet; run fcn", 15.0),
+        ({"values": {0: 0.44}}, {}, "run fcn", 3.0),
+        ({}, {"values": {0: 0.36}}, "run isnet", 12.0),
+        ({"gpu_hours": None}, {}, "run isnet; run fcn", None),
+        # Nothing that could be run would give an answer.
+        ({}, {"values": {0: 0.36}, "batch_size": 8}, None, None),
+        ({}, {"batch_size": 8}, None, None),
+        ({}, {"settings": '{"recipe":{"flip":0.0}}'}, None, None),
+        ({}, {"dataset": "camvid"}, None, None),
+    ],
+)
+def test_what_is_to_be_run_is_said_of_both_sides(relative, make_measurement, of, over, command, gpu_hours):
+    planned = [
+        make_measurement(
+            **{"method": method, "values": {}, "command": f"run {method}", "gpu_hours": hours, **changes}
+        )
+        for method, hours, changes in (("isnet", 12.0, of), ("fcn", 3.0, over))
+    ]
+    found = judge_pair(relative, planned)
+    assert (found.verdict, found.command, found.gpu_hours) == ("not run", command, gpu_hours)
+
+
+def test_both_sides_say_what_they_lack(relative, make_measurement):
+    planned, failed = make_measurement(values={}), {"values": {}, "failures": {0: "NaN"}}
+    none = judge_pair(relative, [])
+    assert none.reason == "; ".join(
+        f"{method}: no run of this model in this configuration" for method in ("isnet", "fcn")
+    )
+    other = make_measurement(method="fcn", values={}, recipe="own", settings='{"recipe":{"flip":0.0}}')
+    assert judge_pair(relative, [planned, other]).reason == (
+        "isnet: planned, not run yet; fcn: planned, not run yet; "
+        "between our two runs: recipe author vs own; recipe.flip: (none) vs 0.0"
+    )
+    found = judge_pair(relative, [planned, make_measurement(method="fcn", **failed)])
+    assert (found.verdict, found.reason) == ("failed", "isnet: planned, not run yet; fcn: seed 0: NaN")
+
+
 def test_our_two_runs_must_be_comparable_with_each_other(make_claim, make_measurement):
     claim = RelativeClaim(
         of=make_claim(test_size=None), over=make_claim("36.96", method="fcn", test_size=None)
@@ -352,6 +409,50 @@ def test_our_two_runs_must_be_comparable_with_each_other(make_claim, make_measur
     found = judge_pair(claim, ours)
     assert found.verdict == "not comparable"
     assert found.reason == "between our two runs: test size native vs fit 512x2048"
+
+
+def test_the_nearest_pair_answers(make_claim, make_measurement):
+    """The claims leave the test size open, so only the two measurements know whether theirs is equal."""
+    claim = RelativeClaim(
+        of=make_claim(test_size=None), over=make_claim("36.96", method="fcn", test_size=None)
+    )
+
+    def ours(method, size, seeds, **changes):
+        values = dict.fromkeys(range(seeds), 0.4422 if method == "isnet" else 0.3696)
+        name = f"{method} {size} {seeds}"
+        return make_measurement(name=name, method=method, test_size=size, values=values, **changes)
+
+    both = [
+        ours("isnet", "native", 3),
+        ours("isnet", "fit", 3),
+        ours("fcn", "fit", 3),
+        ours("fcn", "native", 2),
+    ]
+    for measurements in (both, both[::-1]):
+        found = judge_pair(claim, measurements)
+        assert (found.measurement.name, found.baseline.name) == ("isnet fit 3", "fcn fit 3")
+        assert (found.verdict, found.seeds) == ("reproduced", 3)
+    # Rather fewer seeds than a difference.
+    found = judge_pair(claim, [*both[:2], ours("fcn", "native", 2), ours("fcn", "fit", 3, batch_size=8)])
+    assert (found.measurement.name, found.baseline.name) == ("isnet native 3", "fcn native 2")
+    # Of equals, the first.
+    found = judge_pair(claim, [*both[:2], ours("fcn", "native", 3), both[2]])
+    assert (found.measurement.name, found.baseline.name) == ("isnet native 3", "fcn native 3")
+
+
+def test_our_two_runs_must_be_trained_alike(relative, make_measurement):
+    of = make_measurement(recipe="author", settings='{"recipe":{"flip":0.5,"optimizer":"sgd"}}')
+    over = make_measurement(
+        method="fcn", recipe="own", settings='{"recipe":{"flip":0.0,"optimizer":"adamw"}}'
+    )
+    found = judge_pair(relative, [of, over])
+    assert found.verdict == "not comparable"
+    assert found.reason == (
+        "between our two runs: recipe author vs own; "
+        'recipe.flip: 0.5 vs 0.0; recipe.optimizer: "sgd" vs "adamw"'
+    )
+    renamed = dataclasses.replace(over, settings=of.settings)
+    assert judge_pair(relative, [of, renamed]).verdict != "not comparable"
 
 
 @given(st.integers(0, 200), st.integers(0, 200), st.integers(0, 30), st.integers(0, 30))

@@ -8,6 +8,7 @@ from seglib.claims.claims import Claim, Conditions
 from seglib.claims.verdicts import Judgement
 from seglib.cost.paper_scale import Cost
 from seglib.reporting import audit_tables, claim_tables, tables
+from seglib.reporting.evidence import protocol_of
 
 
 def make_claim(**changes) -> Claim:
@@ -57,6 +58,22 @@ def test_a_row_of_a_judged_claim():
             "https://github.com/SegmentationBLWX/sssegmentation/blob/eb1878c1/docs/modelzoo/isnet/README.md",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("scales", "flip", "words"),
+    [
+        ((1.0,), True, "val, ss+flip"),
+        ((0.5, 1.0), False, "val, ms"),
+        ((), True, "val, ms+flip"),
+        ((0.75,), False, "val, scale 0.75"),
+        (None, True, "val, flip"),
+        (None, None, "val"),
+    ],
+)
+def test_a_test_is_named_by_what_the_source_states(scales, flip, words):
+    conditions = Conditions(eval_split="val", test_scales=scales, test_flip=flip)
+    assert protocol_of(make_claim(conditions=conditions)) == words
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from seglib import paths
 from seglib.claims import compare
 from seglib.cost.paper_scale import Cost
 from seglib.datasets.camvid import CamVid
-from seglib.reporting import evidence, outlook, page, papers
+from seglib.reporting import committed, evidence, outlook, page, papers
 from seglib.reporting.collect import collect, read_manifest
 from tests.reporting.fabricated import Fabricated, make_config
 from tests.reporting.test_page import check_links
@@ -142,6 +142,25 @@ def test_a_gain_has_its_interval_over_images(ran):
     assert judgement.measured == pytest.approx(100 * judgement.images.difference)
 
 
+def test_a_gain_needs_equal_recipes(made, tmp_path):
+    """The claims know nothing of augmentation; whether both trainings had the same is known here."""
+    recipes = made.config["recipes"] | {"plain": {"extends": "full", "photometric": False}}
+    isnet, fcn = (
+        made.config["matrix"][0] | {"methods": [method], "recipes": [recipe]}
+        for method, recipe in (("isnet", "full"), ("fcn", "plain"))
+    )
+    folders = {"data": str(tmp_path / "again"), "results": str(tmp_path / "results again")}
+    config = made.config | folders | {"recipes": recipes, "matrix": [isnet, fcn]}
+    made = Fabricated(config, class_names=CamVid.CLASSES).run_all()
+    write_claims(tmp_path / "claims", ISNET, ISNET | {"method": "fcn", "value": 45})
+    absolute, (relative,) = judged(made)
+    assert [judgement.verdict for judgement in absolute] == ["reproduced", "reproduced"]
+    assert relative.verdict == "not comparable"
+    assert relative.reason == (
+        "between our two runs: recipe full vs plain; recipe.photometric: true vs false"
+    )
+
+
 def test_open_claims_say_what_would_run_them(made):
     last = made.plan.cells[-1]
     for cell in made.plan.cells:
@@ -153,6 +172,35 @@ def test_open_claims_say_what_would_run_them(made):
     images = 300 * 8
     expected = 3 * images * cost["gmacs_conv_matmul"] * 6e9 / 20e12 / 3600
     assert judgement.gpu_hours == pytest.approx(expected)
+
+
+def test_an_open_gain_says_what_would_run_its_sides(made, tmp_path, monkeypatch):
+    """Of both while none has run; then of the other one, also where another configuration plans it."""
+    write_claims(tmp_path / "claims", ISNET, ISNET | {"method": "fcn", "value": 45})
+    for cell in made.plan.cells:
+        made.cost(cell)
+    fcn, isnet = ([cell for cell in made.plan.cells if cell.method == method] for method in ("fcn", "isnet"))
+    (of, over), (relative,) = judged(made)
+    assert relative.command == f"{of.command}; {over.command}"
+    assert relative.gpu_hours == pytest.approx(of.gpu_hours + over.gpu_hours)
+    for cell in isnet:
+        made.run(cell)
+    (of, over), (relative,) = judged(made)
+    assert (of.verdict, relative.verdict) == ("reproduced", "not run")
+    assert (relative.command, relative.gpu_hours) == (over.command, over.gpu_hours)
+    assert all(str(paths.cell_folder(made.results, cell)) in relative.command for cell in fcn)
+
+    file = tmp_path / "config" / "both.yaml"
+    file.parent.mkdir()
+    file.write_text(json.dumps(made.config))
+    monkeypatch.setattr(committed, "CONFIGS", file.parent)
+    made.plan = configuration.load(
+        made.config | {"matrix": [made.config["matrix"][0] | {"methods": ["isnet"]}]}
+    )
+    (_, over), (relative,) = judged(made)
+    assert over.reason == "planned in another configuration"
+    assert relative.reason == "fcn: no run of this model in this configuration"
+    assert (relative.command, relative.gpu_hours) == (over.command, over.gpu_hours)
 
 
 def test_a_failed_training_is_a_verdict_with_its_log(made):
