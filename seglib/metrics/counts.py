@@ -118,7 +118,7 @@ class Counts:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = dict(file)
-        except FileNotFoundError:
+        except OSError:  # gone, or not to be read: no word on what it holds
             raise
         except Exception as error:  # whatever zipfile, zlib and NumPy's parser of headers meet
             raise ValueError(

@@ -101,6 +101,12 @@ def num_images(cell: Cell, manifest: dict[str, Any], split: str) -> int:
     return there if cell.limit is None else min(there, cell.limit)
 
 
+def devices(trained: Sequence[Record]) -> list[str]:
+    """The kinds of GPU, or CPU where there was none, that trainings ran on."""
+    attempts = (attempt for record in trained for attempt in record.attempts)
+    return list(dict.fromkeys(attempt["gpu"] or attempt["cpu"] for attempt in attempts))
+
+
 def method_label(cell: Cell) -> str:
     return f"{cell.method} · {cell.variant}" if cell.variant else cell.method
 

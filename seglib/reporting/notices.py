@@ -5,7 +5,7 @@ from typing import Any
 
 from seglib import sources
 from seglib.config import Plan
-from seglib.reporting.collect import Record, not_comparable
+from seglib.reporting.collect import Record, devices, not_comparable
 
 ENVIRONMENT = ("python", "torch", "timm", "cuda")
 """Versions that can change what a training computes."""
@@ -45,7 +45,7 @@ def warnings(plan: Plan, records: Sequence[Record]) -> list[str]:
     )
     if len(environments) > 1:
         found.append(f"Trained in {len(environments)} environments: {'; '.join(environments)}.")
-    machines = _distinct(attempts, lambda values: values["gpu"] or values["cpu"])
+    machines = sorted(devices(trained))
     if len(machines) > 1:
         found.append(f"Trained on {len(machines)} kinds of device: {'; '.join(machines)}.")
     for dataset in dict.fromkeys(record.cell.dataset for record in trained):

@@ -44,6 +44,7 @@ from seglib.reporting.collect import (
     Record,
     collect,
     describe_protocol,
+    devices,
     method_label,
     read_manifests,
 )
@@ -267,10 +268,8 @@ def _facts(records: Sequence[Record]) -> list[tuple[str, str, str]]:
     facts.append(("Seeds", str(len(seeds)), summaries.ranges(seeds)))
     trained = [record for record in records if record.provenance is not None]
     if trained:
-        attempts = (attempt for record in trained for attempt in record.attempts)
-        devices = dict.fromkeys(values["gpu"] or values["cpu"] for values in attempts)
         time_s = sum(record.provenance["time_s"] for record in trained)
-        facts.append(("Training time", summaries.duration(time_s), ", ".join(devices)))
+        facts.append(("Training time", summaries.duration(time_s), ", ".join(devices(trained))))
     return facts
 
 
@@ -283,7 +282,10 @@ def _renderer(**shared: Any) -> Any:
         undefined=jinja2.StrictUndefined,
     )
     environment.globals.update(
-        shared, plain=tables.plain, page=lambda record: f"cells/{summaries.page_name(record.cell)}"
+        shared,
+        plain=tables.plain,
+        page=lambda record: f"cells/{summaries.page_name(record.cell)}",
+        status_words=STATUS_WORDS,
     )
     return lambda template, **values: environment.get_template(template).render(values)
 

@@ -9,7 +9,15 @@ from typing import Any, get_args
 from seglib.cell import Cell
 from seglib.reporting import aggregate, tables
 from seglib.reporting.aggregate import Block, Group
-from seglib.reporting.collect import Record, Status, Test, describe_protocol, method_label, num_images
+from seglib.reporting.collect import (
+    Record,
+    Status,
+    Test,
+    describe_protocol,
+    devices,
+    method_label,
+    num_images,
+)
 from seglib.reporting.tables import UNKNOWN, Column, Entry, Table
 
 STATUS_WORDS = {status: status for status in get_args(Status)} | {"missing": "not run"}
@@ -119,8 +127,7 @@ def _training_time(group: Group) -> Entry:
     trained = [record for record, _ in group.measured]
     times_s = [record.provenance["time_s"] for record in trained]
     mean = tables.number(sum(times_s) / len(times_s) if times_s else None, duration)
-    devices = {attempt["gpu"] or attempt["cpu"] for record in trained for attempt in record.attempts}
-    if len(devices) < 2:
+    if len(devices(trained)) < 2:
         return mean
     return replace(mean, text=f"{duration(min(times_s))}–{duration(max(times_s))}")
 

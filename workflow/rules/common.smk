@@ -38,7 +38,7 @@ class Known(dict):
     def __missing__(self, key):
         name = " ".join(key) if isinstance(key, tuple) else key
         raise ValueError(
-            f"{name}: no {self.what} of this configuration or its ablations; `seglib status --all` lists them"
+            f"{name}: no {self.what} of this configuration or its ablations; `seglib status --all` lists the cells"
         )
 
 
