@@ -1,5 +1,6 @@
-"""Where the arithmetic runs, and what is fixed so that it gives the same bits again."""
+"""Where the arithmetic runs, and what is fixed so that it gives the same bits again, and fast."""
 
+import ctypes
 import os
 import resource
 from collections.abc import Iterator
@@ -27,10 +28,11 @@ def choose_device(name: str) -> torch.device:
 
 
 def set_arithmetic(*, threads: int, deterministic: bool) -> None:
-    """Fix, for this process, everything on which the bits of a result depend.
+    """Fix, for this process, everything on which the bits of a result depend, and keep its freed memory.
 
     ``threads``: of the CPU arithmetic; sums are split among them. Float32 means float32: no TF32 anywhere.
     """
+    _keep_freed_memory()
     torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
@@ -40,6 +42,19 @@ def set_arithmetic(*, threads: int, deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
     # Otherwise every torch.empty would be filled, which costs time and serves only to find reads of it.
     torch.utils.deterministic.fill_uninitialized_memory = False
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc reuse large blocks (``man mallopt``), as torch does by itself on a GPU.
+
+    By default every tensor of more than 32 MiB is mapped anew and given back when freed, and each time the
+    kernel zeroes its pages: half of a training step and more (``benchmarks/allocation.py``).
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
+    if mallopt is not None:
+        m_trim_threshold, m_mmap_max = -1, -4  # names and values of malloc.h
+        mallopt(m_mmap_max, 0)
+        mallopt(m_trim_threshold, -1)  # never
 
 
 def peak_memory_gib(device: torch.device) -> float:
