@@ -245,7 +245,8 @@ def _select(cells: tuple[Cell, ...], only: str) -> tuple[Cell, ...]:
             lambda cell: cell.dataset,
             lambda cell: cell.method,
             lambda cell: cell.backbone_name,
-            lambda cell: cell.recipe_name,
+            # As the configuration calls it, also with a limit.
+            lambda cell: cell.recipe_name.removesuffix(f"_limit{cell.limit}"),
             lambda cell: f"seed{cell.seed}",
         )
     ]
@@ -397,8 +398,13 @@ def _identify_weights(cell: Cell, run_wide: str | None) -> tuple[Cell, str | Non
             )
         return _with_weights(cell, weights, None), None
     if known and not Path(weights).is_file():
-        if run_wide is None or not Path(run_wide).is_file():
+        if run_wide is None:
             return _with_weights(cell, Path(weights).name, known), weights
+        if run_wide == "imagenet":
+            raise ValueError(
+                f"{where}: {weights} is fixed by its weights_sha256, and timm's are others; take both out of "
+                "the backbone, with mean, std and options that belong to them"
+            )
         weights = run_wide
     if not Path(weights).is_file():
         raise ValueError(f"{where}: no file {weights}; give a path, or 'imagenet' for timm's hub")

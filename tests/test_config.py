@@ -102,6 +102,8 @@ def test_only_restricts_a_run_to_what_is_named(values, only, expected):
     plan = config.load(values | {"only": only})
     assert [cell.id.split("/")[1] + cell.id[-1] for cell in plan.cells] == expected
     assert all(plan.evaluations(cell) == whole.evaluations(cell) for cell in plan.cells)
+    tried = config.load(values | {"only": only, "limit": 20})
+    assert [cell.id.split("/")[1] + cell.id[-1] for cell in tried.cells] == expected
 
 
 def test_a_recipe_extends_another(values):
@@ -312,6 +314,17 @@ def test_weights_named_by_content_may_be_absent_or_elsewhere(values, tmp_path):
     other.write_bytes(b"others")
     with pytest.raises(ValueError, match=r"other\.safetensors has sha256"):
         config.load(values | {"weights": str(other)})
+
+
+def test_a_run_wide_choice_of_weights_is_not_passed_over_in_silence(values):
+    put(values, "backbones.resnet10t.weights", "first.safetensors")
+    put(values, "backbones.resnet10t.weights_sha256", "0" * 64)
+    with pytest.raises(
+        ValueError, match=r"first\.safetensors is fixed by its weights_sha256, and timm's are"
+    ):
+        config.load(values | {"weights": "imagenet"})
+    with pytest.raises(ValueError, match=r"no file nowhere\.safetensors"):
+        config.load(values | {"weights": "nowhere.safetensors"})
 
 
 def test_missing_or_wrong_weights_stop_the_plan(values, tmp_path):

@@ -133,6 +133,15 @@ def between(of: Measurement, over: Measurement, names: tuple[str, ...]) -> list[
     return found + [line.replace(" -> ", " vs ") for line in settings]
 
 
+def deviations(committed: Measurement, ours: Measurement) -> list[str]:
+    """What ours sets otherwise than a committed configuration, in settings and method options."""
+    found = between(committed, ours, ())
+    if set(committed.options) != set(ours.options):
+        theirs, own = (", ".join(side.options) or "none" for side in (committed, ours))
+        found.append(f"method options {theirs} vs {own}")
+    return found
+
+
 def _unrecorded(claim: Claim, ours: Measurement) -> list[str]:
     """Conditions that the source states and our side does not know."""
     return [

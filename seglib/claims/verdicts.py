@@ -10,7 +10,15 @@ from typing import Literal
 
 from seglib import registry
 from seglib.claims.claims import METRICS, Claim
-from seglib.claims.comparable import between, caveats, compared, family, obstacles, open_questions
+from seglib.claims.comparable import (
+    between,
+    caveats,
+    compared,
+    deviations,
+    family,
+    obstacles,
+    open_questions,
+)
 from seglib.claims.measured import Measurement
 from seglib.claims.relative import RelativeClaim
 from seglib.metrics import statistics
@@ -90,6 +98,29 @@ def judge_relative(
     and shown beside the verdict, which it cannot give: it knows nothing of other trainings.
     """
     return [_judge_relative(claim, measurements, paired, tolerance, t_interval) for claim in claims]
+
+
+def with_deviations(judgement: Judgement, committed: Sequence[Measurement]) -> Judgement:
+    """A verdict with a caveat for what a committed configuration sets otherwise, of what no condition says.
+
+    A source states the conditions of its claims only; the rest of its recipe stands in the configuration that
+    was written after it. ``committed``: what such configurations would measure. Of those that may answer the
+    claim, the nearest counts; where there is none, nothing is known.
+    """
+    claim = judgement.claim
+    if judgement.verdict not in ANSWERS:
+        return judgement
+    sides = [(claim, judgement.measurement)]
+    if isinstance(claim, RelativeClaim):
+        sides = [(claim.of, judgement.measurement), (claim.over, judgement.baseline)]
+    found = []
+    for side, ours in sides:
+        near = [each.ours for each in _candidates(side, committed) if each.ours and not each.hindered]
+        found += min((deviations(theirs, ours) for theirs in near), key=len, default=[])
+    if not found:
+        return judgement
+    caveat = f"unlike the committed configuration: {'; '.join(dict.fromkeys(found))}"
+    return dataclasses.replace(judgement, caveats=(*judgement.caveats, caveat))
 
 
 def place(low: Decimal, high: Decimal, *, reported: Decimal, tolerance: Decimal) -> Verdict:

@@ -23,7 +23,7 @@ VERDICTS: dict[str, str] = {
     "not run": "nothing here measures it",
 }
 assert set(VERDICTS) == set(get_args(Verdict))
-DETAILS = ("id", "source", "command")
+DETAILS = ("bound", "unit", "id", "source", "command")
 """Columns of the files that the page has no room for."""
 REPOSITORIES = {"sssegmentation": "SegmentationBLWX/sssegmentation"}
 """Short name in a source -> repository."""
@@ -49,6 +49,8 @@ def claims(
         Column(name="test", title="Test"),
         Column(name="metric", title="Metric", fixed=True),
         Column(name="reported", title="Reported", number=True),
+        Column(name="bound", title="Bound"),
+        Column(name="unit", title="Unit"),
         Column(name="provenance", title="Reported by"),
         Column(name="measured", title="Measured", number=True),
         Column(name="low", title="95 % from", number=True),
@@ -72,8 +74,8 @@ def _claim_row(judgement: Judgement, page: Callable[[str], str | None]) -> tuple
     method = f"{one.method} · {one.variant}" if one.variant else one.method
     if relative := isinstance(claim, RelativeClaim):
         method = f"{method} over {claim.over.method}"
-    unit = "points" if relative else one.unit
-    reported = f"{claim.value:+}" if relative else f"{one.bound}{one.value}"
+    unit, bound = ("points", "") if relative else (one.unit, one.bound)
+    reported = f"{claim.value:+}" if relative else f"{bound}{one.value}"
     stated = one.conditions
     stride = f", os {stated.output_stride}" if stated.output_stride else ""
     address = page(judgement.measurement.name) if judgement.measurement else None
@@ -100,6 +102,8 @@ def _claim_row(judgement: Judgement, page: Callable[[str], str | None]) -> tuple
         tables.text(protocol_of(one) or "not stated"),
         tables.text(one.metric),
         Entry(text=spoken, value=float(claim.value), links=((spoken, url),) if url else ()),
+        tables.text(bound),
+        tables.text(unit),
         tables.text(f"{provenance} {one.release}" if one.release else provenance),
         measured,
         *(tables.number(end, "{:.2f}".format) for end in (low, high)),

@@ -37,12 +37,12 @@ def charts(train: Path) -> tuple[Chart, ...]:
     log = [json.loads(line) for line in lines]
     if len(log) < 2:
         return ()
-    terms = [name for name in log[0] if name not in LOG_FIELDS]
+    # Not all from the first line on: MCIBI's consistency loss sets in after an epoch.
+    terms = [
+        name for name in dict.fromkeys(name for entry in log for name in entry) if name not in LOG_FIELDS
+    ]
     terms = terms if len(terms) > 1 else []
-    losses = {"loss": [entry["loss"] for entry in log]}
-    if terms:
-        losses |= {name: [entry[name] for entry in log] for name in terms}
-    iterations = [entry["iteration"] for entry in log]
+    losses = {name: _points(log, name) for name in ("loss", *terms)}
     rate = sorted(entry["images_per_s"] for entry in log)[len(log) // 2]
     wait = sorted(entry["data_wait_share"] for entry in log)[len(log) // 2]
     told = "Training loss and its weighted terms" if terms else "Training loss"
@@ -50,19 +50,25 @@ def charts(train: Path) -> tuple[Chart, ...]:
         f" over the iterations. Median {rate:.1f} images/s; {100 * wait:.0f} % of the time waiting for data."
     )
     return (
-        _chart(told, "", iterations, losses),
-        _chart("Learning rate", "low", iterations, {"lr": [entry["lr"] for entry in log]}),
+        _chart(told, "", losses),
+        _chart("Learning rate", "low", {"lr": _points(log, "lr")}),
     )
 
 
-def _chart(caption: str, classes: str, x: Sequence[float], lines: dict[str, Sequence[float]]) -> Chart:
-    x_ticks = [tick for tick in MaxNLocator(5, integer=True).tick_values(0, x[-1]) if tick <= x[-1]]
-    highest = max(max(values) for values in lines.values())
-    y_ticks = MaxNLocator(4).tick_values(min(0, *map(min, lines.values())), highest)
+def _points(log: Sequence[dict[str, float]], name: str) -> list[tuple[float, float]]:
+    """(iteration, value) of the lines that have it."""
+    return [(entry["iteration"], entry[name]) for entry in log if name in entry]
+
+
+def _chart(caption: str, classes: str, lines: dict[str, list[tuple[float, float]]]) -> Chart:
+    points = [point for line in lines.values() for point in line]
+    last, highest = (max(values) for values in zip(*points, strict=True))
+    x_ticks = [tick for tick in MaxNLocator(5, integer=True).tick_values(0, last) if tick <= last]
+    y_ticks = MaxNLocator(4).tick_values(min(0, *(value for _, value in points)), highest)
     low, high = y_ticks[0], y_ticks[-1]
 
     def right(value: float) -> float:
-        return round(100 * value / x[-1], 2)
+        return round(100 * value / last, 2)
 
     def up(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
@@ -71,8 +77,8 @@ def _chart(caption: str, classes: str, x: Sequence[float], lines: dict[str, Sequ
         caption=caption,
         classes=classes,
         series=tuple(
-            Series(name, " ".join(f"{right(a)},{100 - up(b):g}" for a, b in zip(x, values, strict=True)))
-            for name, values in lines.items()
+            Series(name, " ".join(f"{right(a)},{100 - up(b):g}" for a, b in line))
+            for name, line in lines.items()
         ),
         x_ticks=tuple((right(tick), f"{tick:,.0f}") for tick in x_ticks),
         y_ticks=tuple((up(tick), f"{tick:.4g}") for tick in y_ticks),

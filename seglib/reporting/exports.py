@@ -72,9 +72,15 @@ def summary(
 
 
 def verdict_words(judgements: Sequence[Judgement]) -> str:
-    """e.g. ``348 reported numbers: 2 reproduced, 346 not run.``"""
+    """e.g. ``344 reported numbers and 2 differences between two of them: 2 reproduced, 346 not run.``"""
+    derived = sum(isinstance(judgement.claim, RelativeClaim) for judgement in judgements)
     counts = [f"{count} {verdict}" for verdict, count, _ in claim_tables.tally(judgements) if count]
-    return f"{len(judgements)} reported numbers: {', '.join(counts)}." if counts else "No reported numbers."
+    if not counts:
+        return "No reported numbers."
+    numbers = f"{len(judgements) - derived} reported numbers"
+    if derived:
+        numbers += f" and {derived} differences between two of them"
+    return f"{numbers}: {', '.join(counts)}."
 
 
 def _claim(judgement: Judgement) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from seglib.claims import verdicts
 from seglib.claims.claims import Claim
 from seglib.claims.comparable import family
 from seglib.claims.measured import Measurement
-from seglib.claims.verdicts import Judgement
+from seglib.claims.verdicts import Judgement, with_deviations
 from seglib.config import Plan
 from seglib.cost import paper_scale
 from seglib.cost.paper_scale import Cost
@@ -21,14 +21,16 @@ from seglib.reporting.evidence import Evidence
 
 
 def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
-    """:func:`seglib.reporting.evidence.judge`, and what would answer the claims that nothing answers."""
+    """:func:`seglib.reporting.evidence.judge`, what would answer the claims that nothing answers, and
+    what the answers do unlike the committed configurations.
+    """
     found = evidence.judge(plan, records, manifests)
     planned, costs = list(planned_elsewhere(plan)), paper_scale.read()
     ours = [*found.measurements, *planned]
     return replace(
         found,
-        claims=tuple(add(judgement, planned, costs) for judgement in found.claims),
-        relative=tuple(add_relative(judgement, ours, costs) for judgement in found.relative),
+        claims=tuple(with_deviations(add(one, planned, costs), planned) for one in found.claims),
+        relative=tuple(with_deviations(add_relative(one, ours, costs), planned) for one in found.relative),
     )
 
 
@@ -39,9 +41,12 @@ def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
             other = configuration.load(configuration.read(file))
         except ValueError:  # it asks for something that is not here, e.g. a weights file: it cannot run here
             continue
-        if other.config.matrix == plan.config.matrix:
+        if other.cells == plan.cells:
             continue
-        records = collect(other, Path("no results, on purpose"))
+        # What has run or failed here is not theirs.
+        nowhere = "no results, on purpose"
+        other = replace(other, config=replace(other.config, logs=nowhere, data=nowhere))
+        records = collect(other, Path(nowhere))
         records = [record for record in records if record.cell.dataset not in MACHINERY_CHECKS]
         manifests = dict.fromkeys(record.cell.dataset for record in records)
         for one in evidence.measurements(other, records, manifests)[0]:

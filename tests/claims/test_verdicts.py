@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seglib.claims.relative import RelativeClaim
-from seglib.claims.verdicts import Tolerance, judge, judge_relative, place
+from seglib.claims.verdicts import Tolerance, judge, judge_relative, place, with_deviations
 from seglib.metrics.statistics import Comparison
 
 Interval = namedtuple("Interval", "low high")
@@ -276,6 +276,26 @@ def test_the_nearest_measurement_answers(make_claim, make_measurement):
     assert verdict_of(claim, one_seed, far, equal, near).measurement.name == "equal"
 
 
+def test_what_a_committed_configuration_sets_otherwise_stands_beside_the_verdict(
+    make_claim, make_measurement
+):
+    ours = make_measurement(
+        recipe="mine", settings='{"recipe":{"flip":0,"optimizer":"adamw"}}', options=("image_context=false",)
+    )
+    (judgement,) = judge([make_claim()], [ours])
+    near = make_measurement(settings='{"recipe":{"flip":0.5,"optimizer":"sgd"}}')
+    far = dataclasses.replace(near, options=("a=1",), settings='{"recipe":{"flip":1,"clip":2}}')
+    other = make_measurement(lr=0.1, recipe="mine", settings=ours.settings, options=ours.options)
+    found = with_deviations(judgement, [far, near, other])
+    assert found.verdict == judgement.verdict == "reproduced"
+    assert found.caveats[-1] == (
+        "unlike the committed configuration: recipe author vs mine; recipe.flip: 0.5 vs 0; "
+        'recipe.optimizer: "sgd" vs "adamw"; method options none vs image_context=false'
+    )
+    assert with_deviations(judgement, [other]) == judgement, "no other configuration may answer the claim"
+    assert with_deviations(judgement, [ours, near]) == judgement, "one is like ours"
+
+
 def test_claims_keep_their_order(make_claim, make_measurement):
     claims = [make_claim("44.22"), make_claim("50"), make_claim("40")]
     found = judge(claims, [make_measurement()], t_interval=lambda values: EXACT)
@@ -331,6 +351,15 @@ def test_differences_are_judged_over_equal_seeds(relative, make_measurement, low
     assert (found.verdict, found.measured, found.difference, found.seeds) == (verdict, 7.26, 0.0, 3)
     assert (found.measurement, found.baseline, found.images) == (of, over, IMAGES)
     assert found.caveats == ("method options: aux=false",)
+
+
+def test_both_sides_of_a_relative_claim_are_set_beside_the_committed_ones(relative, make_measurement):
+    of, over = make_measurement(options=("width=64",)), make_measurement(method="fcn")
+    (judgement,) = judge_relative([relative], [of, over], paired=lambda of, over: None)
+    committed = [make_measurement(), make_measurement(method="fcn")]
+    assert with_deviations(judgement, committed).caveats[-1] == (
+        "unlike the committed configuration: method options none vs width=64"
+    )
 
 
 def test_images_alone_give_no_verdict(relative, make_measurement):

@@ -51,6 +51,10 @@ def test_a_row_of_a_judged_claim():
         'isnet,"resnet50c, os 8",ade20k,"val, ss",miou,44.220000,author release current,43.300000,43.100000,'
         "43.500000,3,-0.920000,lower,43.1 to 43.5 lies below 44.22 ± 0.5; method options: width=64,\n"
     )
+    (bounded,) = claim_tables.claims(
+        "c", "Claims", [Judgement(claim=cost_claim("80", bound=">"), verdict="not run", reason="")]
+    ).rows
+    assert [entry.value for entry in bounded[5:8]] == [80, ">", "GFLOPs"]
     (row,) = table.rows
     assert row[5].links == (
         (

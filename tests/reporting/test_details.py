@@ -61,6 +61,19 @@ def test_charts_span_their_axes(finished):
     assert rate.x_ticks[-1][1] == "300"
 
 
+def test_a_term_that_sets_in_late_is_drawn_from_there_on(tmp_path):
+    common = {"epoch": 0, "lr": 0.1, "images_per_s": 1.0, "data_wait_share": 0.0}
+    lines = [
+        {"iteration": 1, "loss": 1.0, "main": 0.5, "auxiliary": 0.5},
+        {"iteration": 2, "loss": 2.0, "main": 0.5, "auxiliary": 0.5, "consistency": 1.0},
+        {"iteration": 4, "loss": 1.5, "main": 0.5, "auxiliary": 0.5, "consistency": 0.5},
+    ]
+    (tmp_path / "train_log.jsonl").write_text("".join(json.dumps(common | line) + "\n" for line in lines))
+    series = {line.name: line.points.split() for line in curves.charts(tmp_path)[0].series}
+    assert list(series) == ["loss", "main", "auxiliary", "consistency"]
+    assert [point.split(",")[0] for point in series["consistency"]] == ["50.0", "100.0"]
+
+
 def test_there_is_no_chart_of_a_missing_or_single_line_log(tmp_path):
     assert curves.charts(tmp_path) == ()
     (tmp_path / "train_log.jsonl").write_text('{"iteration": 1, "loss": 1.0}\n')
