@@ -10,6 +10,7 @@ A run with everything in place only checks it; a run after an interruption does 
 
 import hashlib
 import os
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,8 @@ from seglib.progress import track
 from seglib.transfer import Job, fetch
 
 THREADS = 4
+FETCHED = ".archives"
+"""Below the raw folder, for what was fetched and may be deleted; what the user put there may not."""
 OWN = ".data_root"
 """Not in ``source.json``, which is gone when Snakemake runs the step again."""
 
@@ -108,7 +111,7 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
     if not own:
         marker.unlink(missing_ok=True)
     archives = {source: _locate(description, source, out, mirror) for source in description.SOURCES}
-    fetched = [] if mirror and not _is_url(mirror) else list(archives.values())
+    fetched = [archive for archive in archives.values() if archive.parent == out / FETCHED]
     jobs = [
         Job(
             url=_address(description, source, mirror),
@@ -145,8 +148,8 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
             f"{', '.join(map(str, archives.values()))}: holds no {wrong[0]}, which {state} in {out} "
             f"({len(wrong)} such files); it is incomplete or another release: fetch it again"
         )
-    for archive in fetched:
-        archive.unlink()
+    if (out / FETCHED).exists():
+        shutil.rmtree(out / FETCHED)
     if incomplete:
         raise incomplete
     return found
@@ -167,9 +170,12 @@ def _refuse_strangers(description: DataSet, out: Path, unpacked: Collection[str]
 
 
 def _locate(description: DataSet, source: Source, out: Path, mirror: str | None) -> Path:
-    """Where the archive lies: in the mirror's folder, or below ``out`` once it is fetched."""
+    """Where the archive lies: in the mirror's folder; in ``out`` if the user put it there, whose it stays; or
+    below ``out`` once it is fetched.
+    """
     if mirror is None or _is_url(mirror):
-        return out / source.file_name
+        own = out / source.file_name
+        return own if own.exists() else out / FETCHED / source.file_name
     archive = Path(mirror, source.file_name)
     if not archive.is_file():
         how = f" ({description.INSTRUCTIONS})" if source.url is None else ""

@@ -88,12 +88,13 @@ def run(
     names, num_labels = matched_names(predictions, labels, subset=subset)
     if other is not None:
         require_same_task(settings, names, other)
+    made_by = provenance.describe()  # now: the commit may change while this runs
     counts = count_files(names, predictions, labels, settings, workers=workers)
     metrics = summarize(counts, class_table, num_labels=num_labels)
     if other is not None:
         metrics["against"] = {"file": str(against), **compare(counts, other)}
     record = {
-        **provenance.describe(),
+        **made_by,
         "predictions_sha256": files_digest(predictions, [f"{name}.png" for name in names]),
         "labels_sha256": files_digest(labels, [f"{name}.png" for name in names]),
         "finished": provenance.now(),

@@ -16,6 +16,7 @@ import requests
 
 from seglib import archives, download, files, transfer
 from seglib.datasets.scenes import Scenes
+from seglib.download import FETCHED
 from tests.datasets import mini as minis
 from tests.datasets import miniatures
 from tests.datasets.mini import ARCHIVE, FILES, NAME, contents
@@ -66,11 +67,21 @@ def test_files_come_from_a_mirror(release, out, mini):
     assert (release / ARCHIVE).exists()
 
 
-def test_archives_that_the_user_put_into_the_raw_folder_stay(release, out, mini):
+@pytest.mark.parametrize("named", [True, False])
+def test_archives_that_the_user_put_into_the_raw_folder_stay(release, out, mini, named):
     out.mkdir(parents=True)
     shutil.copy(release / ARCHIVE, out)
-    run(out, mirror=out)
+    run(out, mirror=out if named else None)
     assert payload(out) == {*mini.published, ARCHIVE}
+
+
+def test_one_that_is_still_being_copied_there_stays(release, out, mini):
+    out.mkdir(parents=True)
+    whole = (release / ARCHIVE).read_bytes()
+    (out / ARCHIVE).write_bytes(whole[:-100])
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        run(out)
+    assert (out / ARCHIVE).read_bytes() == whole[:-100]
 
 
 def test_a_second_run_only_checks(release, out):
@@ -626,23 +637,23 @@ def test_a_stopped_download_is_resumed_by_the_next_run(served, out, mini, monkey
         patched.setattr(transfer, "Progress", Stop)
         with pytest.raises(KeyboardInterrupt):
             run(out, mirror=served.url)
-    assert set(contents(out)) == {f"{ARCHIVE}.part"}
+    assert set(contents(out)) == {f"{FETCHED}/{ARCHIVE}.part"}
     run(out, mirror=served.url)
     assert served.requests[1] == "bytes=640-"
     assert payload(out) == set(mini.published)
 
 
 def test_a_part_that_was_complete_is_used(served, out, mini):
-    out.mkdir(parents=True)
-    (out / f"{ARCHIVE}.part").write_bytes(served.files[ARCHIVE])
+    (out / FETCHED).mkdir(parents=True)
+    (out / FETCHED / f"{ARCHIVE}.part").write_bytes(served.files[ARCHIVE])
     run(out, mirror=served.url)
     assert payload(out) == set(mini.published)
     assert served.sent == 0
 
 
 def test_a_part_of_another_file_is_thrown_away(served, out, mini):
-    out.mkdir(parents=True)
-    (out / f"{ARCHIVE}.part").write_bytes(b"x" * (len(served.files[ARCHIVE]) + 5))
+    (out / FETCHED).mkdir(parents=True)
+    (out / FETCHED / f"{ARCHIVE}.part").write_bytes(b"x" * (len(served.files[ARCHIVE]) + 5))
     run(out, mirror=served.url)
     assert payload(out) == set(mini.published)
 
@@ -703,7 +714,7 @@ def test_archives_are_fetched_side_by_side_and_stop_together(server, out, mini):
     threading.Timer(0.3, stopped.set).start()
     with pytest.raises(ValueError, match=r"cannot fetch b\.zip from 127\.0\.0\.1: HTTP 404"):
         run(out)
-    assert set(contents(out)) == {"a.zip.part"}
+    assert set(contents(out)) == {f"{FETCHED}/a.zip.part"}
 
 
 def test_a_busy_server_is_asked_again(served, out, mini):
@@ -816,4 +827,4 @@ def test_a_disk_that_fills_up_during_a_fetch_is_named(served, out, monkeypatch):
     monkeypatch.setattr(transfer, "Progress", Full)
     with pytest.raises(OSError, match="free some and run again") as error:
         run(out, mirror=served.url)
-    assert error.value.filename == os.fspath(out / f"{ARCHIVE}.part")
+    assert error.value.filename == os.fspath(out / FETCHED / f"{ARCHIVE}.part")

@@ -50,6 +50,8 @@ def run(
     """
     if warmup < 1 or repeats < 2:
         raise ValueError(f"warmup {warmup}, repeats {repeats}: at least 1 and 2 batches are needed")
+    if batch_size < 1 or threads < 1:
+        raise ValueError(f"batch size {batch_size}, threads {threads}: at least 1 of each is needed")
     chosen = choose_device(device)
     set_arithmetic(threads=threads, deterministic=False)
     segmentor = build_segmentor(

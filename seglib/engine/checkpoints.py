@@ -57,8 +57,10 @@ def save(
     }
     path = folder / f"{iteration:08d}.safetensors"
     save_tensors(path, tensors, {"seglib": json.dumps(header)})
-    for old in _files(folder)[KEEP:]:
-        old.unlink()
+    # A later one was passed over as damaged; left there, it would be taken for one of the newest.
+    later = [other for other in _files(folder) if other.name > path.name]
+    for useless in later + _files(folder)[len(later) + KEEP :]:
+        useless.unlink()
     return path
 
 

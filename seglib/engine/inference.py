@@ -52,6 +52,13 @@ def run(
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     segmentor = load_segmentor(cell, model / "model.safetensors", manifest.num_classes).to(device)
+    # Now and not at the end: commit, code and model may change while this runs.
+    made_by = {
+        **provenance.describe(),
+        "cell_id": cell.id,
+        "model_sha256": sha256_file(model / "model.safetensors"),
+        "code": sources.step_code("predict", method=cell.method),
+    }
     read = load_ahead(_read_batch, _batches(samples, manifest.num_classes, protocol), workers=workers)
     with atomic_folder(out) as folder:
         maps = (
@@ -66,14 +73,11 @@ def run(
         for sample, labels in track(maps, total=len(samples), what=f"predict {cell.id} {split}"):
             write_label_map(folder / f"{sample.id}.png", labels, manifest.colors)
     record = {
-        **provenance.describe(),
-        "cell_id": cell.id,
-        "model_sha256": sha256_file(model / "model.safetensors"),
+        **made_by,
         "split": split,
         "protocol": asdict(protocol),
         "num_images": len(samples),
         "data_digest": manifest.data_digest,
-        "code": sources.step_code("predict", method=cell.method),
         "device": device.type,
         "peak_mem_gib": round(peak_memory_gib(device), 3),
         "finished": provenance.now(),

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from seglib import provenance, registry
 from seglib.cell import Protocol
@@ -22,6 +22,17 @@ from seglib.engine.loading import load_ahead
 from seglib.files import atomic_path, sha256_file, write_json
 from seglib.progress import track
 from seglib.reporting.overlays import blend
+
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what turns the image upright."""
 
 
 def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str, workers: int) -> None:
@@ -39,6 +50,12 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     segmentor = load_segmentor(cell, model / "model.safetensors", len(dataset.CLASSES)).to(device)
+    # Now and not at the end: commit and model may change while this runs.
+    made_by = {
+        **provenance.describe(),
+        "cell_id": cell.id,
+        "model_sha256": sha256_file(model / "model.safetensors"),
+    }
     failures: dict[str, str] = {}
     read = load_ahead(_try_to_read, files.values(), workers=workers)
     for (name, path), image in zip(
@@ -57,9 +74,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
         with atomic_path(out / "overlays" / f"{name}.png") as temporary:
             Image.fromarray(blend(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
     record = {
-        **provenance.describe(),
-        "cell_id": cell.id,
-        "model_sha256": sha256_file(model / "model.safetensors"),
+        **made_by,
         "protocol": asdict(protocol),
         "classes": list(dataset.CLASSES),
         "num_images": len(files) - len(failures),
@@ -107,7 +122,9 @@ def read_own_image(path: Path) -> np.ndarray:
     """An image file as RGB (H, W, 3) uint8, upright. ``ValueError`` that says why it cannot be read."""
     try:
         with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file)
+            # Not ImageOps.exif_transpose: it writes all tags anew, and fails on one that is wrong.
+            turn = UPRIGHT.get(file.getexif().get(ExifTags.Base.Orientation))
+            image = file if turn is None else file.transpose(turn)
             if image.mode.startswith("I;16"):
                 image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
             elif image.mode in ("I", "F"):
@@ -115,7 +132,7 @@ def read_own_image(path: Path) -> np.ndarray:
                     f"holds numbers of 32 bits ({image.mode}), not grey or colour of 8 or 16 bits"
                 )
             return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Exception as error:  # whatever a decoder raises: nobody vouches for these files
         reason = str(error).replace(f" {str(path)!r}", "")
         raise ValueError(f"not a readable image ({reason})") from None
 

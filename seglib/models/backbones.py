@@ -113,7 +113,8 @@ def build_backbone(spec: Backbone, *, load_weights: bool = True) -> Encoder:
     first = 0 if "out_indices" in options else next(i for i, stride in enumerate(strides) if stride >= 4)
     size_multiple = 1
     if is_model_in_modules(spec.model, ["hrnet"]):
-        size_multiple = max(strides)  # its branches are added at sizes that must be exact multiples
+        # Its branches are added at sizes that must be exact multiples, also those that are not handed out.
+        size_multiple = max(level["reduction"] for level in info.info)
     elif "strict_img_size" in arguments:
         size_multiple = min(strides)  # Swin's patches
     return Encoder(

@@ -110,9 +110,9 @@ def test_threads_are_those_asked_for(monkeypatch):
     assert seen == [3]
 
 
-@pytest.mark.parametrize("count", [{"warmup": 0}, {"repeats": 1}])
-def test_too_few_batches_are_refused(count):
-    with pytest.raises(ValueError, match="at least 1 and 2 batches are needed"):
+@pytest.mark.parametrize("count", [{"warmup": 0}, {"repeats": 1}, {"batch_size": 0}, {"threads": 0}])
+def test_too_few_batches_images_or_threads_are_refused(count):
+    with pytest.raises(ValueError, match=r"at least 1 and 2 batches are needed|at least 1 of each is needed"):
         speed.run(**SETTINGS | count, out=None)
 
 

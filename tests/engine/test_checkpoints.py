@@ -97,6 +97,22 @@ def test_a_truncated_file_costs_only_the_work_since_the_one_before(tmp_path, cap
     assert f"warning: checkpoint {newest} is damaged" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("damaged", [[20], [10, 20]])
+def test_what_was_passed_over_as_damaged_displaces_no_new_checkpoint(tmp_path, damaged):
+    for iteration in (10, 20):
+        path = Parts("sgd", 1).save(tmp_path, iteration)
+        if iteration in damaged:
+            path.write_bytes(path.read_bytes()[:20])
+    parts = Parts("sgd", 0)
+    parts.load(tmp_path)
+    parts.save(tmp_path, 11)
+    parts.save(tmp_path, 12)
+    assert parts.load(tmp_path)["iteration"] == 12
+    assert len(list(tmp_path.iterdir())) == 2
+    (tmp_path / "00000012.safetensors").write_bytes(b"")
+    assert parts.load(tmp_path)["iteration"] == 11
+
+
 def test_checkpoints_of_another_training_or_of_newer_code_are_refused(tmp_path, monkeypatch):
     parts = Parts("sgd", 1)
     path = parts.save(tmp_path, 5)

@@ -210,6 +210,24 @@ def test_a_split_becomes_a_folder_of_palette_pngs_and_a_record_beside_it(
     assert "seglib.engine.augment" not in record["code"]  # an edit of the augmentation predicts nothing anew
 
 
+def test_the_record_says_what_was_there_at_the_start(trained, miniature, tmp_path, monkeypatch):
+    """An edit, a commit or another model while images are predicted made none of their maps."""
+    write = inference.write_label_map
+
+    def write_and_edit(*arguments):
+        write(*arguments)
+        for module, name in (
+            (inference.provenance, "describe"),
+            (inference.sources, "step_code"),
+            (inference, "sha256_file"),
+        ):
+            monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("asked too late"))
+
+    monkeypatch.setattr(inference, "write_label_map", write_and_edit)
+    predict(trained, miniature, tmp_path / "predictions")
+    assert json.loads((tmp_path / "prediction.json").read_text())["num_images"] == 3
+
+
 def test_label_maps_with_many_classes_keep_their_ids(tmp_path):
     labels = np.arange(200, dtype=np.uint8).reshape(10, 20)
     for count in (2, 16, 200):

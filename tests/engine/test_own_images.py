@@ -1,11 +1,12 @@
 import json
+import struct
 import sys
 import types
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from seglib import cli, registry
 from seglib.cell import Backbone, Cell, Protocol, Recipe
@@ -188,6 +189,27 @@ def test_images_are_read_as_a_viewer_shows_them(photos, tmp_path, make, expected
     picture = make(image)
     picture.save(path, exif=picture.getexif())
     assert np.array_equal(own_images.read_own_image(path), expected(image))
+
+
+def test_a_wrong_tag_costs_neither_the_image_nor_its_orientation(photos, tmp_path):
+    image = photos[1]
+    picture = _turned(image)
+    tags = picture.getexif()
+    tags[0x010E] = "a description"
+    as_width = tags.tobytes().replace(b"\x01\x0e\x00\x02", b"\x01\x00\x00\x02")  # a number, by its tag
+    as_width = as_width.replace(b"\x0e\x01\x02\x00", b"\x00\x01\x02\x00")
+    assert as_width != tags.tobytes()
+    path = tmp_path / "image.png"
+    picture.save(path, exif=as_width)
+    with Image.open(path) as file, pytest.raises((struct.error, TypeError, ValueError)):
+        ImageOps.exif_transpose(file)
+    assert np.array_equal(own_images.read_own_image(path), image)
+
+
+def test_whatever_a_decoder_raises_is_a_reason(photos, monkeypatch):
+    monkeypatch.setattr(Image.Image, "convert", lambda *_: (_ for _ in ()).throw(RuntimeError("bad block")))
+    with pytest.raises(ValueError, match=r"not a readable image \(bad block\)"):
+        own_images.read_own_image(photos[0] / "plain.png")
 
 
 def test_names_stay_apart_and_results_are_no_input(photos, tmp_path):

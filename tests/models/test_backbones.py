@@ -69,6 +69,13 @@ def test_swin_freed_of_its_input_size_computes_what_timm_computes_at_a_fixed_one
             torch.testing.assert_close(ours, timms.permute(0, 3, 1, 2))
 
 
+def test_hrnet_takes_any_size_also_where_few_of_its_maps_are_handed_out():
+    with torch.no_grad(), torch.device("meta"):
+        encoder = build_backbone(Backbone(model="hrnet_w18_small", options={"out_indices": [1, 2]})).eval()
+        maps = encoder(torch.zeros(1, 3, 360, 480, dtype=torch.uint8))
+    assert [tuple(one.shape[-2:]) for one in maps] == [(90, 120), (45, 60)]
+
+
 def test_padding_to_a_size_that_hrnet_takes_changes_no_map_of_an_exact_size():
     encoder = build_backbone(Backbone(model="hrnet_w18_small")).eval()
     images = torch.randn(1, 3, 64, 96)
