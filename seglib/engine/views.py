@@ -14,7 +14,6 @@ import itertools
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from seglib.cell import Protocol
 from seglib.engine.sizes import scaled_size
@@ -103,4 +102,6 @@ def _swap(logits: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if maps.shape[-2:] == torch.Size(size):
         return maps
-    return F.interpolate(maps, size, mode="bilinear", align_corners=False)
+    # What F.interpolate calls (bilinear, align_corners=False), but on a GPU with deterministic algorithms:
+    # there it takes the memory of seven maps instead of one, for the sake of gradients, which are not needed.
+    return torch.ops.aten.upsample_bilinear2d.vec(maps, size, False, None)
