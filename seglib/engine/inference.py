@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,13 +53,7 @@ def run(
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     segmentor = load_segmentor(cell, model / "model.safetensors", manifest.num_classes).to(device)
-    # Now and not at the end: commit, code and model may change while this runs.
-    made_by = {
-        **provenance.describe(),
-        "cell_id": cell.id,
-        "model_sha256": sha256_file(model / "model.safetensors"),
-        "code": sources.step_code("predict", method=cell.method),
-    }
+    origin = describe_origin(cell, model) | {"code": sources.step_code("predict", method=cell.method)}
     read = load_ahead(_read_batch, _batches(samples, manifest.num_classes, protocol), workers=workers)
     with atomic_folder(out) as folder:
         maps = (
@@ -73,7 +68,7 @@ def run(
         for sample, labels in track(maps, total=len(samples), what=f"predict {cell.id} {split}"):
             write_label_map(folder / f"{sample.id}.png", labels, manifest.colors)
     record = {
-        **made_by,
+        **origin,
         "split": split,
         "protocol": asdict(protocol),
         "num_images": len(samples),
@@ -84,6 +79,15 @@ def run(
     }
     write_json(out.parent / "prediction.json", record)
     seal(out.parent / "predict.sha256", [*sorted(out.rglob("*.png")), out.parent / "prediction.json"])
+
+
+def describe_origin(cell: Cell, model: Path) -> dict[str, Any]:
+    """What makes predictions, for their record. Ask at the start: commit and model may change meanwhile."""
+    return {
+        **provenance.describe(),
+        "cell_id": cell.id,
+        "model_sha256": sha256_file(model / "model.safetensors"),
+    }
 
 
 def read_cell(folder: Path) -> Cell:

@@ -17,9 +17,9 @@ from PIL import ExifTags, Image
 from seglib import provenance, registry
 from seglib.cell import Protocol
 from seglib.engine.devices import choose_device, set_arithmetic
-from seglib.engine.inference import load_segmentor, predict, read_cell, write_label_map
+from seglib.engine.inference import describe_origin, load_segmentor, predict, read_cell, write_label_map
 from seglib.engine.loading import load_ahead
-from seglib.files import atomic_path, sha256_file, write_json
+from seglib.files import atomic_path, write_json
 from seglib.progress import track
 from seglib.reporting.overlays import blend
 
@@ -50,12 +50,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     segmentor = load_segmentor(cell, model / "model.safetensors", len(dataset.CLASSES)).to(device)
-    # Now and not at the end: commit and model may change while this runs.
-    made_by = {
-        **provenance.describe(),
-        "cell_id": cell.id,
-        "model_sha256": sha256_file(model / "model.safetensors"),
-    }
+    origin = describe_origin(cell, model)
     failures: dict[str, str] = {}
     read = load_ahead(_try_to_read, files.values(), workers=workers)
     for (name, path), image in zip(
@@ -74,7 +69,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
         with atomic_path(out / "overlays" / f"{name}.png") as temporary:
             Image.fromarray(blend(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
     record = {
-        **made_by,
+        **origin,
         "protocol": asdict(protocol),
         "classes": list(dataset.CLASSES),
         "num_images": len(files) - len(failures),

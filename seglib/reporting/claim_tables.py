@@ -35,6 +35,13 @@ def tally(judgements: Sequence[Judgement]) -> list[tuple[str, int, str]]:
     return [(verdict, counts[verdict], meaning) for verdict, meaning in VERDICTS.items()]
 
 
+def count_words(judgements: Sequence[Judgement]) -> str:
+    """e.g. ``344 reported numbers and 2 differences between two of them``"""
+    derived = sum(isinstance(judgement.claim, RelativeClaim) for judgement in judgements)
+    words = f"{len(judgements) - derived} reported numbers"
+    return f"{words} and {derived} differences between two of them" if derived else words
+
+
 def claims(
     name: str,
     caption: str,

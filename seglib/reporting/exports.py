@@ -73,14 +73,9 @@ def summary(
 
 def verdict_words(judgements: Sequence[Judgement]) -> str:
     """e.g. ``344 reported numbers and 2 differences between two of them: 2 reproduced, 346 not run.``"""
-    derived = sum(isinstance(judgement.claim, RelativeClaim) for judgement in judgements)
     counts = [f"{count} {verdict}" for verdict, count, _ in claim_tables.tally(judgements) if count]
-    if not counts:
-        return "No reported numbers."
-    numbers = f"{len(judgements) - derived} reported numbers"
-    if derived:
-        numbers += f" and {derived} differences between two of them"
-    return f"{numbers}: {', '.join(counts)}."
+    words = claim_tables.count_words(judgements)
+    return f"{words}: {', '.join(counts)}." if counts else "No reported numbers."
 
 
 def _claim(judgement: Judgement) -> dict[str, Any]:

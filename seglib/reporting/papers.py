@@ -35,8 +35,7 @@ def context(found: Evidence, records: Sequence[Record], shown: dict[str, Table])
     others = dict.fromkeys(r.cell.method for r in records if r.cell.method not in told)
     return {
         "tally": claim_tables.tally(found.all),
-        "num_claims": len(found.all),
-        "num_derived": len(found.relative),
+        "numbers": claim_tables.count_words(found.all),
         "overview": overview(found, records),
         "num_papers": sum(bool(section["judgements"]) for section in sections),
         "answered": sum(judgement.verdict in ANSWERS for judgement in found.all),
