@@ -19,7 +19,7 @@ from seglib.engine.devices import explain_out_of_memory
 from seglib.engine.distributed import rank, sum_over_processes, world_size
 from seglib.engine.losses import build_criterion
 from seglib.engine.optimisers import build_optimizer, learning_rate, set_learning_rate
-from seglib.engine.parallel import Parallel, some_unreached
+from seglib.engine.parallel import Parallel
 from seglib.engine.randomness import derive_seed, training_seed
 from seglib.engine.training_set import Batch
 from seglib.models.segmentor import Progress, build_segmentor
@@ -50,7 +50,6 @@ class Stepper:
             num_classes=num_classes,
         )
         self.criterion = build_criterion(recipe.loss)
-        unreached = world_size() > 1 and some_unreached(model, self.criterion)
         if world_size() > 1 and recipe.sync_batch_norm:
             model = synchronise(model, device)
         if device.type == "cpu" and recipe.precision == "bfloat16":
@@ -59,7 +58,7 @@ class Stepper:
         self.model = model.to(device=device, memory_format=layout).train()
         self.parallel, losses = None, self.model.losses
         if world_size() > 1:
-            losses = self.parallel = Parallel(self.model, some_unreached=unreached)
+            losses = self.parallel = Parallel(self.model)
         self.losses = torch.compile(losses) if recipe.compile else losses
         self.optimizer = build_optimizer(self.model, recipe)
         self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")

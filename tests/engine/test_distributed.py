@@ -23,7 +23,7 @@ from seglib.engine.loading import read_manifest
 from seglib.engine.stepping import Stepper
 from seglib.engine.training_set import TrainSet
 from seglib.models.segmentor import Progress, Segmentor, build_segmentor
-from tests.engine.pair import Pair
+from tests.engine.processes import Processes
 from tests.engine.test_training import assert_same, command, make_cell, newest, read_log, train
 from tests.models.method_tester import small_options
 
@@ -33,9 +33,16 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def pair():
-    pair = Pair()
+    pair = Processes(2)
     yield pair
     pair.close()
+
+
+@pytest.fixture
+def trio():
+    trio = Processes(3)
+    yield trio
+    trio.close()
 
 
 def double_steps(cells, folder) -> dict:
@@ -149,6 +156,19 @@ def test_a_training_by_two_processes_is_one_training(pair, miniature, tmp_path):
     ]
     assert pair.run(train_here, cell, miniature, tmp_path / "stopped") == [None, None]
     assert_same(load_file(tmp_path / "stopped" / "train" / "model.safetensors"), found)
+
+
+def test_a_training_by_three_processes_goes_on_after_a_stop_to_the_same_bits(trio, miniature, tmp_path):
+    """Sums of three depend on their order; those of two do not."""
+    cell = make_cell(batch_size=6)
+    assert trio.run(train_here, cell, miniature, tmp_path / "whole") == [None] * 3
+    stopped = trio.run(train_here, cell, miniature, tmp_path / "stopped", 3)
+    assert [end.code for end in stopped] == [128 + signal.SIGTERM] * 3
+    assert trio.run(train_here, cell, miniature, tmp_path / "stopped") == [None] * 3
+    found, expected = (
+        load_file(tmp_path / name / "train" / "model.safetensors") for name in ("stopped", "whole")
+    )
+    assert_same(found, expected)
 
 
 def test_a_batch_that_does_not_split_and_a_loss_that_is_not_finite_stop_all(pair, miniature, tmp_path):

@@ -1,4 +1,4 @@
-"""Two processes that stand for those of torchrun: same environment, one start for many tests.
+"""Some processes that stand for those of torchrun: same environment, one start for many tests.
 
 A function that they run must be importable, and so must be what it takes and returns.
 """
@@ -14,13 +14,13 @@ from torch import distributed
 LIMIT_S = 600
 
 
-class Pair:
-    def __init__(self):
+class Processes:
+    def __init__(self, count: int):
         context = multiprocessing.get_context("spawn")
         self.pipes, self.processes = [], []
-        for rank in range(2):
+        for rank in range(count):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, theirs), daemon=True)
+            process = context.Process(target=_serve, args=(rank, count, theirs), daemon=True)
             process.start()
             self.pipes.append(ours)
             self.processes.append(process)
@@ -42,9 +42,9 @@ class Pair:
             process.kill()
 
 
-def _serve(rank: int, pipe: Connection) -> None:
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
-    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+def _serve(rank: int, count: int, pipe: Connection) -> None:
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(count)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_USE_AGENT_STORE": "True"}
     while True:
         port, function, arguments = pipe.recv()
         os.environ["MASTER_PORT"] = str(port)
