@@ -83,3 +83,13 @@ def _write_pair(folder: Path, split: str, index: int) -> dict:
         "height": height,
         "width": width,
     }
+
+
+@pytest.fixture
+def deterministic():
+    import torch  # after OMP_NUM_THREADS is set
+
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(before)

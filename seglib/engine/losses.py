@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from seglib.cell import Loss
 from seglib.engine.distributed import sum_over_processes, world_size
 from seglib.label_png import IGNORE_INDEX
+from seglib.models.layers import resize
 
 MIN_COLUMNS = 16
 IMPOSSIBLE = -1e4
@@ -34,13 +35,9 @@ def build_criterion(spec: Loss) -> Callable[[Tensor, Tensor], Tensor]:
         num_classes = logits.shape[1]
         # torch's softmax takes twice the time for rows that fill no vector register: add impossible classes.
         logits = F.pad(logits, (0, 0, 0, 0, 0, max(0, MIN_COLUMNS - num_classes)), value=IMPOSSIBLE)
-        logits = F.interpolate(
-            # Channels last, so that neither the resizing nor the flattening copies.
-            logits.to(torch.promote_types(logits.dtype, torch.float32), memory_format=torch.channels_last),
-            labels.shape[-2:],
-            mode="bilinear",
-            align_corners=False,
-        )
+        # Channels last, so that neither the resizing nor the flattening copies.
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        logits = resize(logits.to(wide, memory_format=torch.channels_last), labels.shape[-2:])
         # As (N, K): for maps (B, K, H, W) CUDA has no deterministic cross entropy.
         logits = logits.permute(0, 2, 3, 1).flatten(0, 2)
         labels = labels.flatten()

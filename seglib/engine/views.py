@@ -17,6 +17,7 @@ from torch import Tensor
 
 from seglib.cell import Protocol
 from seglib.engine.sizes import scaled_size
+from seglib.models.layers import resize
 from seglib.models.segmentor import Segmentor
 
 
@@ -29,7 +30,7 @@ def average_views(
     views = list(itertools.product(view_sizes(size, protocol), mirrors))
     total = None
     for view_size, mirrored in views:
-        view = _resize(images, view_size)
+        view = resize(images, view_size)
         if mirrored:
             view = view.flip(-1)
         if protocol.mode == "slide":
@@ -39,7 +40,7 @@ def average_views(
         if mirrored:
             logits = logits.flip(-1)
             logits = _swap(logits, flip_pairs)  # in two lines, so that one copy at a time lives
-        logits = _resize(logits, size)
+        logits = resize(logits, size)
         if protocol.average == "probabilities" and len(views) > 1:
             # In place: at 150 classes one map of 1024x2048 is 1.3 GB.
             logits.sub_(logits.amax(1, keepdim=True)).exp_().div_(logits.sum(1, keepdim=True))
@@ -75,7 +76,7 @@ def _slide(segmentor: Segmentor, view: Tensor, protocol: Protocol) -> Tensor:
     count = torch.zeros(view.shape[-2:], device=view.device)
     for row, column in itertools.product(rows, columns):
         window = view[..., row, column]
-        logits = _early(_resize(_logits(segmentor, window), window.shape[-2:]), protocol)
+        logits = _early(resize(_logits(segmentor, window), window.shape[-2:]), protocol)
         if total is None:
             total = logits.new_zeros(*logits.shape[:2], *view.shape[-2:])
         total[..., row, column] += logits
@@ -97,11 +98,3 @@ def _swap(logits: Tensor, flip_pairs: tuple[tuple[int, int], ...]) -> Tensor:
     for a, b in flip_pairs:
         order[a], order[b] = b, a
     return logits[:, order]
-
-
-def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    if maps.shape[-2:] == torch.Size(size):
-        return maps
-    # What F.interpolate calls (bilinear, align_corners=False), but on a GPU with deterministic algorithms:
-    # there it takes the memory of seven maps instead of one, for the sake of gradients, which are not needed.
-    return torch.ops.aten.upsample_bilinear2d.vec(maps, size, False, None)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from seglib.cell import Backbone
 from seglib.files import sha256_file
 from seglib.models import torchvision_ops
+from seglib.models.layers import resize
 
 torchvision_ops.ensure()
 
@@ -78,7 +79,7 @@ class Encoder(nn.Module):
             ]
         if self.concatenate:
             size = features[0].shape[-2:]
-            resized = [F.interpolate(f, size, mode="bilinear", align_corners=False) for f in features[1:]]
+            resized = [resize(feature, size) for feature in features[1:]]
             features = [torch.cat([features[0], *resized], dim=1)] * self.stages
         return list(features)
 

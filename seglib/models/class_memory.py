@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from seglib.engine.distributed import sum_over_processes, world_size
 from seglib.label_png import IGNORE_INDEX
+from seglib.models.layers import upsampling
 
 CLUSTER_STEPS = 10
 """Iterations of k-means."""
@@ -145,7 +146,7 @@ def class_sums(x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[
     batch, _, height, width = x.shape
     num_classes, count, _ = vectors.shape
     per_feature = num_classes * count
-    rows, columns = _upsampling(height, labels.shape[1], x), _upsampling(width, labels.shape[2], x)
+    rows, columns = upsampling(height, labels.shape[1], x), upsampling(width, labels.shape[2], x)
     corners = list(_corners(rows, columns))
     features = x.permute(0, 2, 3, 1).flatten(1, 2)
 
@@ -180,12 +181,6 @@ def class_sums(x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[
     received = received.view(batch, height * width, per_feature)
     sums = (received.mT @ features).sum(0)
     return sums.view_as(vectors), received.sum((0, 1)).view(num_classes, count)
-
-
-def _upsampling(size: int, upsampled: int, like: Tensor) -> Tensor:
-    """Bilinear resizing along one axis as a matrix (upsampled, size) of shares."""
-    eye = torch.eye(size, dtype=like.dtype, device=like.device)
-    return F.interpolate(eye[None], upsampled, mode="linear", align_corners=False)[0].T
 
 
 def _corners(rows: Tensor, columns: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

@@ -24,7 +24,37 @@ def resize(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
     """``x`` (B, C, H, W) at ``size_hw``: bilinear, align_corners=False."""
     if x.shape[-2:] == size_hw:
         return x
-    return F.interpolate(x, size_hw, mode="bilinear", align_corners=False)
+    if x.is_cpu:
+        return F.interpolate(x, size_hw, mode="bilinear", align_corners=False)
+    return _Resize.apply(x, size_hw)
+
+
+class _Resize(torch.autograd.Function):
+    """With a gradient by matrix products, as torch's own adds in any order on CUDA.
+
+    Where it may not, ``F.interpolate`` gathers instead, in the memory of seven results.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
+        ctx.size_hw = x.shape[-2:]
+        return torch.ops.aten.upsample_bilinear2d.vec(x, size_hw, False, None)  # what F.interpolate calls
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (batch, channels, height, width), (h, w) = gradient.shape, ctx.size_hw
+        # Channels last, as the maps are: no copies.
+        wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32)).permute(0, 2, 3, 1)
+        rows, columns = upsampling(h, height, wide).T, upsampling(w, width, wide).T
+        x = torch.bmm(rows.expand(batch, -1, -1), wide.reshape(batch, height, width * channels))
+        x = torch.bmm(columns.expand(batch * h, -1, -1), x.view(batch * h, width, channels))
+        return x.view(batch, h, w, channels).permute(0, 3, 1, 2).to(gradient.dtype), None
+
+
+def upsampling(size: int, upsampled: int, like: Tensor) -> Tensor:
+    """Bilinear resizing along one axis as a matrix (upsampled, size) of shares."""
+    eye = torch.eye(size, dtype=like.dtype, device=like.device)
+    return F.interpolate(eye[None], upsampled, mode="linear", align_corners=False)[0].T
 
 
 class ConvNormAct(nn.Sequential):

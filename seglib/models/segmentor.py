@@ -15,11 +15,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from seglib import registry, typed
 from seglib.cell import Backbone
 from seglib.models.backbones import Encoder, build_backbone
+from seglib.models.layers import resize
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """Logits (B, K, h, w) and labels (B, H, W) to a scalar; see :func:`seglib.engine.losses.build_criterion`."""
@@ -87,7 +87,7 @@ class Segmentor(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K, H, W) float32 at the size of ``images``, (B, 3, H, W) uint8 or float in 0..255."""
         logits = self.method(self.encoder(self.normalise(images)))
-        return F.interpolate(logits.float(), images.shape[-2:], mode="bilinear", align_corners=False)
+        return resize(logits.float(), images.shape[-2:])
 
     def losses(
         self, images: Tensor, labels: Tensor, criterion: Criterion, progress: Progress

@@ -1,5 +1,4 @@
 import json
-import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +7,13 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from seglib.cell import Backbone, Cell, Protocol, Recipe
 from seglib.engine import checkpoints, inference, views
 from seglib.engine.loading import read_image, read_manifest
 from seglib.files import sha256_file, write_json
 from seglib.models.segmentor import build_segmentor
+from tests.engine.peak_memory import PeakMemory
 
 CELL = Cell(
     dataset="miniature",
@@ -267,42 +266,6 @@ def test_a_model_that_cannot_be_used_is_named(trained, miniature, tmp_path):
     with pytest.raises(ValueError, match=r"model.safetensors does not exist"):
         predict(trained, miniature, tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-@pytest.fixture
-def deterministic():
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(before)
-
-
-class PeakMemory(TorchDispatchMode):
-    """Bytes of tensors alive at once, of those that operators made within this context."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.peak = 0
-        self.known = set()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        for tensor in (result,) if isinstance(result, torch.Tensor) else result or ():
-            self._watch(tensor.untyped_storage())
-        return result
-
-    def _watch(self, storage):
-        key = storage._cdata
-        if key in self.known:
-            return
-        self.known.add(key)
-        self.now += storage.nbytes()
-        self.peak = max(self.peak, self.now)
-        weakref.finalize(storage, self._forget, key, storage.nbytes())
-
-    def _forget(self, key, size):
-        self.known.discard(key)
-        self.now -= size
 
 
 class Coarse(nn.Module):

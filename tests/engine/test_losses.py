@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from seglib.cell import Loss
 from seglib.engine.losses import build_criterion
+from tests.engine.peak_memory import PeakMemory
 
 WEIGHTS = (0.5, 1.0, 2.0, 4.0, 0.1)
 
@@ -76,3 +77,14 @@ def test_half_precision_logits_are_summed_in_float32():
 def test_weights_of_another_number_of_classes_are_refused():
     with pytest.raises(ValueError, match="class_weights has 2 values, but the data set 5 classes"):
         build_criterion(Loss(class_weights=(1.0, 2.0)))(*example())
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])  # off the CPU torch resizes otherwise if deterministic
+def test_loss_and_gradient_take_the_memory_of_three_maps(device, deterministic):
+    """The resized logits, their logarithmic softmax, and its gradient."""
+    logits = torch.zeros(2, 150, 16, 32, device=device, requires_grad=True)
+    labels = torch.zeros(2, 128, 256, dtype=torch.int64, device=device)
+    with PeakMemory() as memory:
+        build_criterion(Loss())(logits, labels).backward()
+    one_map = 4 * 150 * labels.numel()
+    assert 2.9 * one_map < memory.peak < 3.3 * one_map

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from seglib.models.layers import SelfAttention, adaptive_average, resize, sample_pixels
+from seglib.models.layers import SelfAttention, _Resize, adaptive_average, resize, sample_pixels
 
 
 def both(functions, inputs):
@@ -23,6 +23,25 @@ def test_adaptive_average_equals_torchs(shape, size):
     functions = (lambda x: adaptive_average(x, size), lambda x: F.adaptive_avg_pool2d(x, size))
     for ours, torchs in both(functions, [x]):
         torch.testing.assert_close(ours, torchs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 9), (4, 6), (3, 2), (1, 1)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_resizing_off_the_cpu_equals_torchs(size, layout):
+    torch.manual_seed(0)
+    x = torch.randn(2, 3, 4, 6, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    for ours, torchs in both((lambda x: _Resize.apply(x, size), lambda x: resize(x, size)), [x]):
+        torch.testing.assert_close(ours, torchs, rtol=0, atol=1e-12)
+
+
+def test_resizing_off_the_cpu_in_half_precision_rounds_its_gradient_once():
+    torch.manual_seed(0)
+    x, upstream = torch.randn(1, 2, 5, 7), torch.randn(1, 2, 33, 40).bfloat16()
+    found, expected = (
+        torch.autograd.grad(_Resize.apply(y := x.to(dtype).requires_grad_(), (33, 40)), y, upstream.to(dtype))
+        for dtype in (torch.bfloat16, torch.float64)
+    )
+    torch.testing.assert_close(found[0].double(), expected[0], rtol=2**-8, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
