@@ -154,9 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
     )
     step.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
-    step.add_argument(
-        "--threads", type=int, default=os.cpu_count(), metavar="N", help="of the CPU arithmetic"
-    )
+    step.add_argument("--threads", type=int, default=_count_cpus(), metavar="N", help="of the CPU arithmetic")
     step.add_argument(
         "--warmup", type=int, default=5, metavar="N", help="untimed batches (default: %(default)s)"
     )
@@ -245,9 +243,14 @@ def _step(steps: Any, name: str, what: str) -> argparse.ArgumentParser:
     return steps.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
 
 
+def _count_cpus() -> int:
+    """At hand: a cluster's job has fewer than its node."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def _workers(step: argparse.ArgumentParser, what: str) -> None:
-    """A cluster's job has fewer CPUs than its node, and each worker holds an image or two in memory."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Each worker holds an image or two in memory."""
+    cpus = _count_cpus()
     step.add_argument(
         "--workers",
         type=lambda text: min(int(text), cpus),

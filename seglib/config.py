@@ -180,6 +180,7 @@ def load(values: dict[str, Any]) -> Plan:
     models: dict[tuple[str, str], Cell] = {}
     evaluations: dict[str, dict[str, Evaluation]] = {}
     weights: dict[str, str | None] = {}
+    named: set[str | None] = set()  # weights that stay, whatever those of the run are
     frozen = set()
     gpus: dict[str, int] = {}
     for i, block in enumerate(config.matrix):
@@ -195,6 +196,7 @@ def load(values: dict[str, Any]) -> Plan:
         for cell in _expand(config, block, where):
             if config.limit is not None:
                 cell = _limited(cell, config.limit)
+            named.add(None if cell.backbone.weights_sha256 else cell.backbone.weights)
             cell, weights[cell.id] = _identify_weights(cell, config.weights)
             if cells.setdefault(cell.id, cell) != cell:
                 raise ValueError(f"{where}.options: {cell.id} has other options in an earlier block")
@@ -208,6 +210,11 @@ def load(values: dict[str, Any]) -> Plan:
             gpus[cell.id] = max(block.gpus, gpus.get(cell.id, 1))
             if block.freeze:
                 frozen.add(cell.id)
+    if config.weights is not None and not named & {None, config.weights}:
+        raise ValueError(
+            f"config.weights: {config.weights} would be used for nothing: all backbones of the matrix name "
+            f"their own ({', '.join(sorted(named))}); leave it out, or take theirs out"
+        )
     ordered = {id: tuple(tests.values()) for id, tests in evaluations.items()}
     chosen = tuple(cells.values()) if config.only is None else _select(tuple(cells.values()), config.only)
     return Plan(config, chosen, ordered, weights, frozenset(frozen), gpus)
@@ -308,7 +315,7 @@ def _check_splits(dataset: str, names: Iterable[str], where: str) -> None:
         if splits[name].labels is None:
             raise ValueError(
                 f"{where}: the labels of {dataset}'s split {name!r} are withheld by its publisher, so it "
-                f"cannot be scored; 'seglib predict --split {name}' writes the label maps to hand in"
+                f"cannot be scored; 'seglib predict --split {name}' writes the label maps for his server"
             )
 
 

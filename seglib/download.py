@@ -4,7 +4,7 @@
 
 ``out`` then holds the files (with ``data_root`` they stay where they are), ``files.sha256`` with the
 SHA-256 of each (``sha256sum -c`` reads it too), and last ``source.json``: where they came from. With
-``data_root`` an empty ``.data_root`` says that the checksums are of the user's files, and bind no archive.
+``data_root``, ``.data_root`` says so too: the checksums are of the user's files there, and bind no archive.
 A run with everything in place only checks it; a run after an interruption does what is missing.
 """
 
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from seglib import registry
+from seglib import paths, registry
 from seglib.archives import extract
 from seglib.datasets.base import DataSet, Source
 from seglib.files import atomic_path, format_checksums, read_checksums, sha256_file, write_json
@@ -27,8 +27,6 @@ from seglib.transfer import Job, fetch
 THREADS = 4
 FETCHED = ".archives"
 """Below the raw folder, for what was fetched and may be deleted; what the user put there may not."""
-OWN = ".data_root"
-"""Not in ``source.json``, which is gone when Snakemake runs the step again."""
 
 
 def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -> None:
@@ -50,7 +48,7 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
         origin = {"source": "data_root", "data_root": str(root)}
         checksums = _check_own(description, root)
         out.mkdir(parents=True, exist_ok=True)
-        (out / OWN).touch()
+        paths.data_root_record(out).write_text(str(root), encoding="utf-8")
     elif description.SOURCES:
         root = out
         origin = {
@@ -102,7 +100,7 @@ def _check_own(description: DataSet, root: Path) -> dict[str, str]:
 def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -> dict[str, str]:
     """Make ``out`` hold every file of the archives; archives that were fetched are deleted at the end."""
     recorded = out / "files.sha256"
-    own = (out / OWN).exists()
+    own = paths.data_root_record(out).exists()
     expected = description.checksums() or (read_checksums(recorded) if recorded.exists() and not own else {})
     found = _digests(out, expected)
     todo = {path for path in expected if found[path] != expected[path]}
@@ -125,7 +123,7 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
     if own:  # which stays in use until it is sure where the archives are to be had
         marker.unlink(missing_ok=True)
         recorded.unlink(missing_ok=True)
-        (out / OWN).unlink()  # last, so that a stop in between changes nothing
+        paths.data_root_record(out).unlink()  # last, so that a stop in between changes nothing
     fetch(jobs)
     for source, archive in archives.items():
         try:

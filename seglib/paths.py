@@ -5,6 +5,14 @@ from pathlib import Path
 from seglib.cell import Cell
 
 
+def data_root_record(raw: Path) -> Path:
+    """The path of the user's own files, where these are read in place.
+
+    Not in ``source.json``, which Snakemake deletes before it runs ``download`` again.
+    """
+    return Path(raw) / ".data_root"
+
+
 def cell_folder(results: Path, cell: Cell) -> Path:
     """Everything that belongs to one training."""
     return Path(results) / "cells" / cell.id
@@ -39,3 +47,8 @@ def speed_file(results: Path, cell: Cell) -> Path:
 def log_file(logs: Path, cell: Cell, step: str) -> Path:
     """Output of one step of one cell."""
     return Path(logs) / "cells" / cell.id / f"{step}.log"
+
+
+def model_log_file(logs: Path, results: Path, cost: Path) -> Path:
+    """Output of the step that writes ``cost``, a :func:`complexity_file` or :func:`speed_file`."""
+    return Path(logs) / cost.relative_to(results).with_suffix(".log")

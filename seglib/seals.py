@@ -89,4 +89,9 @@ def digest_of(path: Path) -> str | None:
 
 def digest_written(path: Path, seal: Path) -> str | None:
     """:func:`digest_of` a file; of one that was left behind, what its seal says."""
-    return digest_of(path) or (sealed_files(seal).get(path) if seal.is_file() else None)
+    return digest_of(path) or digest_sealed(path, seal)
+
+
+def digest_sealed(path: Path, seal: Path) -> str | None:
+    """What the seal says of a file; ``None`` without a seal."""
+    return sealed_files(seal).get(path) if seal.is_file() else None

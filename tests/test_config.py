@@ -327,6 +327,16 @@ def test_a_run_wide_choice_of_weights_is_not_passed_over_in_silence(values):
         config.load(values | {"weights": "nowhere.safetensors"})
 
 
+def test_a_run_wide_choice_of_weights_that_no_backbone_takes_is_an_error(values, tmp_path):
+    put(values, "backbones.resnet10t.weights", "imagenet")
+    (tmp_path / "own.safetensors").write_bytes(b"weights")
+    config.load(values | {"weights": "imagenet"})
+    with pytest.raises(
+        ValueError, match=r"own\.safetensors would be used for nothing: all backbones .*\(imagenet\)"
+    ):
+        config.load(values | {"weights": str(tmp_path / "own.safetensors")})
+
+
 def test_missing_or_wrong_weights_stop_the_plan(values, tmp_path):
     with pytest.raises(ValueError, match=r"no file nowhere\.safetensors"):
         config.load(values | {"weights": "nowhere.safetensors"})

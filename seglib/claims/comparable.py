@@ -133,9 +133,13 @@ def between(of: Measurement, over: Measurement, names: tuple[str, ...]) -> list[
     return found + [line.replace(" -> ", " vs ") for line in settings]
 
 
-def deviations(committed: Measurement, ours: Measurement) -> list[str]:
-    """What ours sets otherwise than a committed configuration, in settings and method options."""
-    found = between(committed, ours, ())
+def deviations(claim: Claim, committed: Measurement, ours: Measurement) -> list[str]:
+    """What ours has otherwise than a committed configuration: settings, method options, and those conditions
+    that the source of the claim leaves open.
+    """
+    stated = claim.conditions
+    names = [name for name in compared(claim) if _matters(name, stated) and getattr(stated, name) is None]
+    found = between(committed, ours, tuple(names))
     if set(committed.options) != set(ours.options):
         theirs, own = (", ".join(side.options) or "none" for side in (committed, ours))
         found.append(f"method options {theirs} vs {own}")

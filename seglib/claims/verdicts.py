@@ -101,11 +101,11 @@ def judge_relative(
 
 
 def with_deviations(judgement: Judgement, committed: Sequence[Measurement]) -> Judgement:
-    """A verdict with a caveat for what a committed configuration sets otherwise, of what no condition says.
+    """A verdict with a caveat for what a committed configuration has otherwise, where the claim says nothing.
 
-    A source states the conditions of its claims only; the rest of its recipe stands in the configuration that
-    was written after it. ``committed``: what such configurations would measure. Of those that may answer the
-    claim, the nearest counts; where there is none, nothing is known.
+    A source states some conditions of its claims only; the rest of its recipe stands in the configuration
+    that was written after it. ``committed``: what such configurations would measure. Of those that may answer
+    the claim, the nearest counts; where there is none, nothing is known.
     """
     claim = judgement.claim
     if judgement.verdict not in ANSWERS:
@@ -116,7 +116,7 @@ def with_deviations(judgement: Judgement, committed: Sequence[Measurement]) -> J
     found = []
     for side, ours in sides:
         near = [each.ours for each in _candidates(side, committed) if each.ours and not each.hindered]
-        found += min((deviations(theirs, ours) for theirs in near), key=len, default=[])
+        found += min((deviations(side, theirs, ours) for theirs in near), key=len, default=[])
     if not found:
         return judgement
     caveat = f"unlike the committed configuration: {'; '.join(dict.fromkeys(found))}"

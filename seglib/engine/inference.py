@@ -22,12 +22,13 @@ from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from seglib import provenance, sources
+from seglib import provenance, registry, sources
 from seglib.cell import Cell, Protocol
 from seglib.engine.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
-from seglib.engine.loading import Sample, load_ahead, read_image, read_manifest
+from seglib.engine.loading import Manifest, Sample, load_ahead, read_image, read_manifest
 from seglib.engine.views import average_views, view_sizes
 from seglib.files import atomic_folder, sha256_file, write_json
+from seglib.label_png import IGNORE_INDEX
 from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.progress import track
 from seglib.seals import seal
@@ -42,6 +43,8 @@ def run(
 ) -> None:
     """Write the label map of each image of ``split`` as ``out/<id>.png``: palette PNG, class ids, label size.
 
+    Of a split whose labels the publisher keeps, for his server: the values of his own label files instead.
+
     ``model``: folder with ``cell.json`` and ``model.safetensors``. ``out`` appears when it is complete, then
     ``prediction.json`` beside it, which says what made it, and ``predict.sha256`` over both. ``workers``:
     threads that load images. Raises ``ValueError`` for a missing or damaged model or image, and when memory
@@ -50,6 +53,9 @@ def run(
     cell = read_cell(model)
     manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
     samples = manifest.split(split)
+    values, colors = np.arange(manifest.num_classes, dtype=np.uint8), manifest.colors
+    if any(sample.label is None for sample in samples):
+        values, colors = _as_published(manifest)
     device = choose_device(device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
     segmentor = load_segmentor(cell, model / "model.safetensors", manifest.num_classes).to(device)
@@ -66,7 +72,7 @@ def run(
             )
         )
         for sample, labels in track(maps, total=len(samples), what=f"predict {cell.id} {split}"):
-            write_label_map(folder / f"{sample.id}.png", labels, manifest.colors)
+            write_label_map(folder / f"{sample.id}.png", values[labels], colors)
     record = {
         **origin,
         "split": split,
@@ -155,6 +161,16 @@ def write_label_map(path: Path, labels: np.ndarray, colors: tuple[tuple[int, int
         palette.ljust(768, b"\xff")
     )  # with fewer colours, Pillow would pack several ids in a byte
     picture.save(path, format="PNG")
+
+
+def _as_published(manifest: Manifest) -> tuple[np.ndarray, tuple[tuple[int, int, int], ...]]:
+    """The value of each class in the publisher's label files, and the colour of each value."""
+    values, colors = np.zeros(manifest.num_classes, np.uint8), [(255, 255, 255)] * 256
+    for value, class_id in registry.resolve(registry.DATASETS[manifest.dataset]).LABEL_TABLE.items():
+        if class_id != IGNORE_INDEX:
+            values[class_id] = value
+            colors[value] = manifest.colors[class_id]
+    return values, tuple(colors)
 
 
 def _batches(samples: Iterable[Sample], num_classes: int, protocol: Protocol) -> Iterator[tuple[Sample, ...]]:

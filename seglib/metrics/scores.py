@@ -1,8 +1,9 @@
 """Metrics from counts: every one is a function of sums of ``counts.ROWS`` over images.
 
 All are fractions, 0 to 1. NaN is "undefined": a class that neither the labels nor the predictions
-show (region and Boundary IoU), or that the labels do not show (accuracy, boundary F). Means leave
-undefined classes out. A class that is predicted but not in the labels has an IoU of 0, which counts.
+show (region and Boundary IoU), that the labels do not show (accuracy, boundary F), or that has no
+contour on either side (boundary F). Means leave undefined classes out. A class that is predicted but
+not in the labels has an IoU of 0, which counts.
 
 Shapes: ``K`` classes, ``R`` radii, ``S`` = 8 + 2R counts per class; ``...`` any leading axes, e.g.
 resamples of a bootstrap.

@@ -52,7 +52,8 @@ class ClassMemory(nn.Module):
     ``author_exact`` has three accidents of the author code: the gradient of a soft read is that of the memory
     as it is after the step's update; of several vectors, those without a pixel shrink when their class is
     updated; each process moves its own vectors, which are averaged then, so that those of a class that is new
-    and not in every process's images come out too short.
+    and not in every process's images come out too short. It lacks a fourth: there the consistency loss
+    classifies each process's own vectors, as they are before they are averaged.
     """
 
     def __init__(

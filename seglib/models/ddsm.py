@@ -52,7 +52,7 @@ class DDSM(SemanticFPN):
         ("spatial sampling", "paper", "figure, left: query, key, value, N learned positions, softmax over N"),
         ("channel sampling", "paper", "figure, right: averages a x a, channels as an image, softmax over N"),
         ("embedding", "own choice", "sines of normalised row and column; the figure shows a wave"),
-        ("offsets", "own choice", "3x3 convolution of the key's input, at first 0; same for key and value"),
+        ("offsets", "own choice", "3x3 convolution, at first 0, of the key's input (channels: of the key)"),
         ("offset scale", "own choice", "0.1, as Deformable DETR's rate for offsets: with 1, AdamW diverges"),
         ("first positions", "own choice", "the N pixels nearest to the centre: 3x3 for 9, 5x5 for 25"),
         ("score scale", "own choice", "1 / sqrt(length of query and key)"),

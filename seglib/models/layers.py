@@ -20,13 +20,24 @@ relu: Activation = partial(nn.ReLU, inplace=True)
 leaky_relu: Activation = partial(nn.LeakyReLU, 0.01, inplace=True)
 
 
-def resize(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    """``x`` (B, C, H, W) at ``size_hw``: bilinear, align_corners=False."""
+def resize(x: Tensor, size_hw: tuple[int, int], *, align_corners: bool = False) -> Tensor:
+    """``x`` (B, C, H, W) at ``size_hw``, bilinear."""
     if x.shape[-2:] == size_hw:
         return x
     if x.is_cpu:
-        return F.interpolate(x, size_hw, mode="bilinear", align_corners=False)
-    return _Resize.apply(x, size_hw)
+        return F.interpolate(x, size_hw, mode="bilinear", align_corners=align_corners)
+    return _Resize.apply(x, size_hw, align_corners)
+
+
+class Upsample(nn.Module):
+    """:func:`resize` by a whole factor."""
+
+    def __init__(self, factor: int):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return resize(x, (self.factor * x.shape[2], self.factor * x.shape[3]))
 
 
 class _Resize(torch.autograd.Function):
@@ -36,25 +47,27 @@ class _Resize(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-        ctx.size_hw = x.shape[-2:]
-        return torch.ops.aten.upsample_bilinear2d.vec(x, size_hw, False, None)  # what F.interpolate calls
+    def forward(ctx, x: Tensor, size_hw: tuple[int, int], align_corners: bool) -> Tensor:
+        ctx.size_hw, ctx.align_corners = x.shape[-2:], align_corners
+        return torch.ops.aten.upsample_bilinear2d.vec(x, size_hw, align_corners, None)  # as F.interpolate
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
         (batch, channels, height, width), (h, w) = gradient.shape, ctx.size_hw
         # Channels last, as the maps are: no copies.
         wide = gradient.to(torch.promote_types(gradient.dtype, torch.float32)).permute(0, 2, 3, 1)
-        rows, columns = upsampling(h, height, wide).T, upsampling(w, width, wide).T
+        rows, columns = (
+            upsampling(*sizes, wide, align_corners=ctx.align_corners).T for sizes in ((h, height), (w, width))
+        )
         x = torch.bmm(rows.expand(batch, -1, -1), wide.reshape(batch, height, width * channels))
         x = torch.bmm(columns.expand(batch * h, -1, -1), x.view(batch * h, width, channels))
-        return x.view(batch, h, w, channels).permute(0, 3, 1, 2).to(gradient.dtype), None
+        return x.view(batch, h, w, channels).permute(0, 3, 1, 2).to(gradient.dtype), None, None
 
 
-def upsampling(size: int, upsampled: int, like: Tensor) -> Tensor:
+def upsampling(size: int, upsampled: int, like: Tensor, *, align_corners: bool = False) -> Tensor:
     """Bilinear resizing along one axis as a matrix (upsampled, size) of shares."""
     eye = torch.eye(size, dtype=like.dtype, device=like.device)
-    return F.interpolate(eye[None], upsampled, mode="linear", align_corners=False)[0].T
+    return F.interpolate(eye[None], upsampled, mode="linear", align_corners=align_corners)[0].T
 
 
 class ConvNormAct(nn.Sequential):

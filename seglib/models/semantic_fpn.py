@@ -21,7 +21,7 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.models.layers import Classifier, ConvNormAct, resize
+from seglib.models.layers import Classifier, ConvNormAct, Upsample, resize
 from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
 
 
@@ -90,7 +90,7 @@ def _head(block: type, in_channels: int, width: int, scale: int) -> nn.Sequentia
     for i in range(steps):
         stages.append(block(in_channels if i == 0 else width, width))
         if scale > 1:
-            stages.append(nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False))
+            stages.append(Upsample(2))
     return nn.Sequential(*stages)
 
 

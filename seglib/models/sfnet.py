@@ -18,12 +18,15 @@ No part of the head: the authors' encoder has a deep stem and dilates its last s
 Legend: `B` batch, `C` channels, `K` classes, `H, W` size of the finer map, `h, w` size of C2.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from seglib.models.layers import ConvNormAct, FCNHead, adaptive_average, sample_pixels
+from seglib.models.layers import ConvNormAct, FCNHead, adaptive_average, resize, sample_pixels
 from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
+
+_resize = partial(resize, align_corners=True)
 
 
 class SFNet(Method):
@@ -149,7 +152,3 @@ class PyramidContext(nn.Module):
             branch(adaptive_average(x, (n, n))) for n, branch in zip(self.bins, self.branches, strict=True)
         )
         return self.bottleneck(torch.cat([*(_resize(p, x.shape[-2:]) for p in pooled), x], dim=1))
-
-
-def _resize(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
-    return F.interpolate(x, size_hw, mode="bilinear", align_corners=True)

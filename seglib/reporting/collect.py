@@ -175,12 +175,9 @@ def _record(plan: Plan, results: Path, planned: Cell) -> Record:
         cell, changed, provenance, trained = _training(plan, results, planned)
     except ValueError as error:  # a damaged file costs this cell, not the report
         cell, changed, provenance, trained = planned, (), None, State(status="failed", reason=str(error))
-    tests = tuple(
-        _test(plan, results, cell, evaluation, provenance, trained)
-        for evaluation in plan.evaluations(planned)
-    )
-    cost, costed = _cost(paths.complexity_file(results, cell), cell)
-    speed, timed = _cost(paths.speed_file(results, cell), cell)
+    tests = tuple(_test(plan, results, cell, evaluation, trained) for evaluation in plan.evaluations(planned))
+    cost, costed = _cost(plan, results, paths.complexity_file(results, cell), cell)
+    speed, timed = _cost(plan, results, paths.speed_file(results, cell), cell)
     parts = (trained, *tests, costed, timed)
     first = next((part for part in parts if part.status != "done"), trained)
     return Record(
@@ -221,26 +218,27 @@ def _test(
     results: Path,
     cell: Cell,
     evaluation: Evaluation,
-    provenance: dict[str, Any] | None,
     trained: State,
 ) -> Test:
     folder, metrics, state = paths.evaluation_folder(results, cell, evaluation.name), None, trained
     if trained.status == "done":
         try:
-            metrics, state = _scored(plan, cell, evaluation, folder, provenance)
+            metrics, state = _scored(plan, cell, evaluation, folder)
         except ValueError as error:
             state = State(status="failed", reason=str(error))
     return Test(evaluation=evaluation, folder=folder, metrics=metrics, **vars(state))
 
 
 def _scored(
-    plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path, provenance: dict[str, Any]
+    plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path
 ) -> tuple[dict[str, Any] | None, State]:
     """The metrics of a trained cell's test, and how far it is."""
     prediction, metrics = read_json(folder / "prediction.json"), read_json(folder / "metrics.json")
-    # What a step that failed or was stopped since leaves is from the run before. By recorded times, since
-    # copies of results lose those of files.
-    if prediction is None or prediction["finished"] < provenance["finished"]:
+    # What a step that failed or was stopped since leaves is from the run before: of another model. Not by
+    # times: copies of results lose those of files, and an equal model may have been trained again later.
+    train = folder.parent / "train"
+    model = seals.digest_sealed(train / "model.safetensors", train / "train.sha256")
+    if prediction is None or model not in (None, prediction.get("model_sha256")):
         metrics = None
     if metrics is None or _counted_others(folder):
         step = "score" if (folder / "predictions").is_dir() else "predict"
@@ -266,14 +264,19 @@ def _counted_others(folder: Path) -> bool:
     return None not in (scoring, written) and scoring["predictions_sha256"] != written
 
 
-def _cost(path: Path, cell: Cell) -> tuple[dict[str, Any] | None, State]:
-    """A cost of the cell's model, ``None`` where it was counted of another; and whether the file is whole."""
+def _cost(plan: Plan, results: Path, path: Path, cell: Cell) -> tuple[dict[str, Any] | None, State]:
+    """A cost of the cell's model, ``None`` where it was counted of another; and whether it was counted.
+
+    Without file and log it counts as left out on purpose, as where results are published.
+    """
     try:
         values = read_json(path)
     except ValueError as error:
         return None, State(status="failed", reason=str(error))
     if values is None:
-        return None, State()
+        log = paths.model_log_file(plan.config.logs, results, path)
+        step = "speed" if path.suffixes[-2:] == [".speed", ".json"] else "complexity"
+        return None, _judge(f"{step} {cell.model_name}", log) if log.is_file() else State()
     backbone, changed = _compare(values["backbone"] | NO_WEIGHTS, replace(cell.backbone, **NO_WEIGHTS))
     same_options = canonical_json(values["method_options"]) == canonical_json(cell.method_options)
     return values if backbone and not changed and same_options else None, State()

@@ -19,6 +19,12 @@ from seglib.reporting import committed, evidence
 from seglib.reporting.collect import MACHINERY_CHECKS, Record, collect
 from seglib.reporting.evidence import Evidence
 
+SAME_COST = {
+    *("auxiliary_weight", "consistency_weight", "dilations", "leaky_relu"),
+    *("final_momentum_share", "initial_momentum", "momentum_power"),
+}
+"""Method options that change no multiply-adds of a forward pass."""
+
 
 def judge(plan: Plan, records: Sequence[Record], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
     """:func:`seglib.reporting.evidence.judge`, what would answer the claims that nothing answers, and
@@ -88,17 +94,28 @@ def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
     """GPU hours of the trainings that a verdict needs; ``None`` where source or table lack something."""
     stated, images = claim.conditions, None
     if stated.epochs and claim.dataset in registry.DATASETS:
-        images = stated.epochs * registry.resolve(registry.DATASETS[claim.dataset]).SPLITS["train"].size
+        splits = registry.resolve(registry.DATASETS[claim.dataset]).SPLITS
+        trained = ("train", "val") if stated.train_split == "trainval" else ("train",)
+        images = stated.epochs * sum(splits[name].size for name in trained)
     elif stated.iterations and stated.batch_size:
         images = stated.iterations * stated.batch_size
     if images is None or claim.backbone is None:
         return None
     for cost in costs:
         same = (cost.method, cost.input_hw) == (claim.method, stated.crop_hw)
+        # Without one it is the backbone's own.
+        same &= (
+            None in (stated.output_stride, cost.output_stride) or stated.output_stride == cost.output_stride
+        )
         if same and cost.gmacs_conv_matmul is not None and family(cost.backbone) == family(claim.backbone):
             return verdicts.MIN_SEEDS * evidence.gpu_hours(images, cost.gmacs_conv_matmul)
     return None
 
 
 def _hours(judgement: Judgement, costs: Sequence[Cost]) -> float | None:
-    return estimate(judgement.claim, costs) if judgement.gpu_hours is None else judgement.gpu_hours
+    """The measurement's own, or an estimate, but with options of which the table of costs knows nothing."""
+    ours = judgement.measurement
+    options = {option.partition("=")[0] for option in ours.options} if ours else set()
+    if judgement.gpu_hours is not None or options - SAME_COST:
+        return judgement.gpu_hours
+    return estimate(judgement.claim, costs)

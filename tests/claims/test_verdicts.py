@@ -296,6 +296,14 @@ def test_what_a_committed_configuration_sets_otherwise_stands_beside_the_verdict
     assert with_deviations(judgement, [ours, near]) == judgement, "one is like ours"
 
 
+def test_so_does_what_the_source_leaves_open(make_claim, make_measurement):
+    ours = make_measurement(lr=0.5, batch_size=2)
+    (judgement,) = judge([make_claim(lr=None, batch_size=None)], [ours])
+    assert judgement.verdict == "reproduced"
+    (caveat,) = with_deviations(judgement, [make_measurement()]).caveats[len(judgement.caveats) :]
+    assert caveat == "unlike the committed configuration: lr 0.01 vs 0.5; batch size 16 vs 2"
+
+
 def test_claims_keep_their_order(make_claim, make_measurement):
     claims = [make_claim("44.22"), make_claim("50"), make_claim("40")]
     found = judge(claims, [make_measurement()], t_interval=lambda values: EXACT)

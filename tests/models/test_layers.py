@@ -27,10 +27,15 @@ def test_adaptive_average_equals_torchs(shape, size):
 
 @pytest.mark.parametrize("size", [(16, 24), (17, 9), (4, 6), (3, 2), (1, 1)])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_resizing_off_the_cpu_equals_torchs(size, layout):
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_resizing_off_the_cpu_equals_torchs(size, layout, align_corners):
     torch.manual_seed(0)
     x = torch.randn(2, 3, 4, 6, dtype=torch.float64).to(memory_format=layout).requires_grad_()
-    for ours, torchs in both((lambda x: _Resize.apply(x, size), lambda x: resize(x, size)), [x]):
+    functions = (
+        lambda x: _Resize.apply(x, size, align_corners),
+        lambda x: resize(x, size, align_corners=align_corners),
+    )
+    for ours, torchs in both(functions, [x]):
         torch.testing.assert_close(ours, torchs, rtol=0, atol=1e-12)
 
 
@@ -38,7 +43,9 @@ def test_resizing_off_the_cpu_in_half_precision_rounds_its_gradient_once():
     torch.manual_seed(0)
     x, upstream = torch.randn(1, 2, 5, 7), torch.randn(1, 2, 33, 40).bfloat16()
     found, expected = (
-        torch.autograd.grad(_Resize.apply(y := x.to(dtype).requires_grad_(), (33, 40)), y, upstream.to(dtype))
+        torch.autograd.grad(
+            _Resize.apply(y := x.to(dtype).requires_grad_(), (33, 40), False), y, upstream.to(dtype)
+        )
         for dtype in (torch.bfloat16, torch.float64)
     )
     torch.testing.assert_close(found[0].double(), expected[0], rtol=2**-8, atol=1e-5)

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from seglib.models.layers import Upsample
 from seglib.models.semantic_fpn import SemanticFPN
 from tests.models.method_tester import MethodTester
 
@@ -27,7 +28,7 @@ def test_head_and_resnet50_have_the_28_5_million_parameters_of_the_literature():
 def test_every_level_reaches_the_finest_size_in_steps_of_two():
     method = SemanticFPN(channels=(8, 8, 8, 8), strides=(4, 8, 16, 16), num_classes=2, width=8, head_width=4)
     heads = [[type(part) for part in head] for head in method.heads]
-    block, up = type(method.laterals[0]), nn.Upsample
+    block, up = type(method.laterals[0]), Upsample
     assert heads == [[block], [block, up], [block, up, block, up], [block, up, block, up]]
 
 

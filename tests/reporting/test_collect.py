@@ -68,6 +68,36 @@ def test_a_trained_cell_without_metrics_names_the_step(fabricate, predicted, ste
     assert (record.status, record.reason) == ("failed", f"{step} val-ss: no space")
 
 
+def test_a_test_of_another_model_is_from_the_run_before(ran):
+    """Whenever that was: an equal training of another machine may have ended later."""
+    cell = ran.plan.cells[0]
+    train = paths.train_folder(ran.results, cell)
+    (train / "model.safetensors").write_bytes(b"this model")
+    seals.seal(train / "train.sha256", [train / "model.safetensors"])
+    digest = seals.digest_of(train / "model.safetensors")
+    for name in ("val-ss", "val-ms_flip"):
+        prediction = paths.evaluation_folder(ran.results, cell, name) / "prediction.json"
+        edit_json(prediction, lambda values: values.update(model_sha256=digest, finished="1999-01-01"))
+    assert collect(ran.plan, ran.results)[0].status == "done"
+    edit_json(prediction, lambda values: values.update(model_sha256="0" * 64))
+    record = collect(ran.plan, ran.results)[0]
+    assert (record.status, record.reason) == ("missing", "score val-ms_flip: has not run")
+
+
+@pytest.mark.parametrize("step", ["complexity", "speed"])
+def test_a_cost_that_failed_is_a_failure_of_its_cells(ran, step):
+    cell = ran.plan.cells[0]
+    file = getattr(paths, f"{step}_file")(ran.results, cell)
+    file.unlink(missing_ok=True)
+    assert collect(ran.plan, ran.results)[0].status == "done", "left out on purpose"
+    log = paths.model_log_file(ran.logs, ran.results, file)
+    ran.write_log(log, f"seglib {step}: error: out of memory\n")
+    record = collect(ran.plan, ran.results)[0]
+    assert (record.status, record.log) == ("failed", log)
+    assert record.reason == f"{step} fcn/small: out of memory"
+    assert {test.status for test in record.tests} == {"done"}
+
+
 def test_log_tails_are_short_and_plain(fabricate):
     made = fabricate()
     lines = [f"line {i}" for i in range(100_000)] + ["10%\r50%\r\x1b[31m99%\x1b[0m", "windows\r", ""]

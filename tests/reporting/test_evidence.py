@@ -10,7 +10,8 @@ import pytest
 
 from seglib import config as configuration
 from seglib import paths
-from seglib.claims import compare
+from seglib.claims import compare, reading, verdicts
+from seglib.cost import paper_scale
 from seglib.cost.paper_scale import Cost
 from seglib.datasets.camvid import CamVid
 from seglib.reporting import committed, evidence, outlook, page, papers
@@ -312,6 +313,32 @@ def test_gpu_hours_of_a_claim_by_hand(made):
     hours = 3 * 600 * images * 10e9 * 6 / 20e12 / 3600
     assert outlook.estimate(judgement.claim, [cost]) == pytest.approx(hours)
     assert outlook.estimate(judgement.claim, []) is None
+
+    def estimated(**conditions):
+        stated = dataclasses.replace(judgement.claim.conditions, **conditions)
+        return outlook.estimate(dataclasses.replace(judgement.claim, conditions=stated), [cost])
+
+    assert estimated(output_stride=8) == pytest.approx(hours)
+    assert estimated(output_stride=16) is None
+    assert estimated(train_split="trainval") == pytest.approx(2 * hours)  # of `val` as many
+
+
+def test_gpu_hours_are_unknown_under_options_that_the_table_does_not_count(made):
+    """config/mcibi.yaml halves HRNet's maps on two of its data sets, and on two it does not."""
+    planned = list(outlook.planned_elsewhere(made.plan))
+    halved = {
+        one.dataset: "downsample=true" in one.options
+        for one in planned
+        if (one.method, one.backbone) == ("mcibi_deeplabv3", "hrnet_w48")
+    }
+    assert halved == {"ade20k": False, "coco_stuff_10k": False, "cityscapes": True, "lip": True}
+    for claim in reading.load_claims():
+        if (claim.method, claim.backbone, claim.metric) != ("mcibi_deeplabv3", "hrnet_w48", "miou"):
+            continue
+        (judgement,) = verdicts.judge([claim], [])
+        found = outlook.add(judgement, planned, paper_scale.read())
+        if found.command is not None:
+            assert (found.gpu_hours is None) == halved[claim.dataset]
 
 
 def test_each_paper_is_shown_with_its_methods_and_a_collection_with_those_it_reports(made):

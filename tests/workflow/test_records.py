@@ -297,6 +297,14 @@ class TestMerge:
         assert {rule for rule, _ in project.planned()} <= {"compare", "report"}
         assert seglib("verify-results", "results")[0] == 0
 
+    def test_a_test_of_an_equal_training_counts_though_that_ended_later_here(self, seglib, other, project):
+        shutil.rmtree(other / "cells" / FCN_FAST)
+        shutil.rmtree(TEST)
+        for path in TEST.parent.joinpath("train").iterdir():
+            os.utime(path, (path.stat().st_mtime + 3600,) * 2)
+        assert seglib("merge", other, "--out", "results")[0] == 0
+        assert {rule for rule, cell in project.planned() if cell == FCN} == set()
+
     def test_into_a_new_folder_and_again(self, seglib, other):
         assert seglib("merge", "results", "other", "--out", "both")[0] == 2
         code, out = seglib("merge", "results", "--out", "both")

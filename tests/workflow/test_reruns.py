@@ -171,8 +171,14 @@ def test_other_files_of_ones_own_are_looked_at_and_equal_pixels_retrain_nothing(
     )
     assert project.planned("--cores", "1") >= {("download", ""), ("prepare", "")}
     assert {rule for rule, _ in project.ran()} & {"train", "predict", "score"} == set()
+    project.configure(CONFIG | {"datasets": {"scenes": {"data_root": "data/scenes/raw/"}}})
+    assert {rule for rule, _ in project.planned("--cores", "1")} & {"download", "prepare", "train"} == set()
     project.configure(CONFIG)  # as where it was given once, on the command line
     assert {rule for rule, _ in project.planned("--cores", "1")} & {"download", "prepare", "train"} == set()
+    # As Snakemake does before it runs the step again, perhaps without success.
+    (project.folder / "data/scenes/raw/source.json").unlink()
+    planned = project.snakemake("-n", "-p", "data/scenes/raw/source.json").output
+    assert f"--data-root={project.folder}/data/scenes/raw" in planned
 
 
 def test_editing_the_environment_file_reruns_nothing(project):

@@ -65,6 +65,19 @@ def test_the_page_of_a_failed_first_run_is_not_taken_for_a_finished_one(fresh, f
     assert {"train", rule} <= {planned for planned, _ in fresh.planned(*target)}
 
 
+def test_a_run_that_fails_on_a_single_file_leaves_the_page_alone(fresh):
+    """That of another configuration, perhaps."""
+    page = fresh.folder / "reports" / "index.html"
+    page.parent.mkdir()
+    page.write_text("finished")
+    fresh.configure(CONFIG | {"datasets": {"scenes": {"data_root": "nowhere"}}})
+    result = fresh.snakemake("data/scenes/manifest.json", check=False)
+    assert "data_root must hold the unpacked files" in result.output
+    assert page.read_text() == "finished"
+    assert fresh.snakemake(check=False).returncode != 0
+    assert "data_root must hold the unpacked files" in page.read_text()
+
+
 def test_a_failed_cell_is_reported_and_stops_no_other(project):
     """The learning rate of one recipe is made absurd, so that its loss is not finite."""
     config = copy.deepcopy(CONFIG)

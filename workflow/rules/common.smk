@@ -7,6 +7,7 @@ to run (device, workers, mirror) are passed as `RunSetting`, which Snakemake doe
 
 import functools
 import json
+import os
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +94,10 @@ def choose_data_root(wildcards):
     It was perhaps given once, to prepare the data set, and stays until the configuration names another source.
     """
     source = find_source(wildcards)
-    record = Path(DATA, wildcards.dataset, "raw", "source.json")
-    known = json.loads(record.read_text("utf-8")) if record.is_file() and not source.mirror else {}
-    data_root = source.data_root or known.get("data_root")
-    return [f"--data-root={data_root}"] if data_root else []
+    record = paths.data_root_record(Path(DATA, wildcards.dataset, "raw"))
+    known = record.read_text("utf-8") if record.is_file() and not source.mirror else ""
+    data_root = source.data_root or known
+    return [f"--data-root={Path(data_root).absolute()}"] if data_root else []
 
 
 def choose_mirror(wildcards):
@@ -313,10 +314,10 @@ def describe_ablation(wildcards):
 
 
 def list_wanted_reports():
-    """Configuration and folder of every page that this run was asked for."""
-    targets = [str(target) for target in workflow.dag_settings.targets or ()]
-    wanted = [name for name in ABLATIONS if f"ablation_{name}" in targets]
-    for name in wanted:
-        yield canonical_json(ABLATIONS[name].values), f"{REPORTS}/ablations/{name}"
-    if len(wanted) < len(targets) or not targets:
+    """Configuration and folder of every page that this run was asked for. A single file is no page."""
+    targets = {os.path.normpath(target) for target in workflow.dag_settings.targets or ["all"]}
+    for name in ABLATIONS:
+        if targets & {f"ablation_{name}", os.path.normpath(f"{REPORTS}/ablations/{name}/index.html")}:
+            yield canonical_json(ABLATIONS[name].values), f"{REPORTS}/ablations/{name}"
+    if targets & {"all", "report", os.path.normpath(f"{REPORTS}/index.html")}:
         yield CONFIG_JSON, REPORTS
