@@ -100,7 +100,8 @@ def _check_own(description: DataSet, root: Path) -> dict[str, str]:
 def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -> dict[str, str]:
     """Make ``out`` hold every file of the archives; archives that were fetched are deleted at the end."""
     recorded = out / "files.sha256"
-    own = paths.data_root_record(out).exists()
+    record = paths.data_root_record(out)
+    own = record.exists()
     expected = description.checksums() or (read_checksums(recorded) if recorded.exists() and not own else {})
     found = _digests(out, expected)
     todo = {path for path in expected if found[path] != expected[path]}
@@ -123,7 +124,7 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
     if own:  # which stays in use until it is sure where the archives are to be had
         marker.unlink(missing_ok=True)
         recorded.unlink(missing_ok=True)
-        paths.data_root_record(out).unlink()  # last, so that a stop in between changes nothing
+        record.unlink()  # last, so that a stop in between changes nothing
     fetch(jobs)
     for source, archive in archives.items():
         try:

@@ -85,11 +85,8 @@ def obstacles(claim: Claim, ours: Measurement) -> list[str]:
 
 def caveats(claim: Claim, ours: Measurement) -> tuple[str, ...]:
     """What a reader should know beside a verdict: conditions left open, method options, failed seeds."""
-    theirs, found = claim.conditions, []
-    unstated = [
-        LABELS[name] for name in compared(claim) if _matters(name, theirs) and getattr(theirs, name) is None
-    ]
-    if theirs.test_scales == ():
+    found, unstated = [], [LABELS[name] for name in _left_open(claim)]
+    if claim.conditions.test_scales == ():
         unstated.append("which test scales")
     if unstated:
         found.append(f"not stated by the source: {', '.join(unstated)}")
@@ -137,9 +134,7 @@ def deviations(claim: Claim, committed: Measurement, ours: Measurement) -> list[
     """What ours has otherwise than a committed configuration: settings, method options, and those conditions
     that the source of the claim leaves open.
     """
-    stated = claim.conditions
-    names = [name for name in compared(claim) if _matters(name, stated) and getattr(stated, name) is None]
-    found = between(committed, ours, tuple(names))
+    found = between(committed, ours, _left_open(claim))
     if set(committed.options) != set(ours.options):
         theirs, own = (", ".join(side.options) or "none" for side in (committed, ours))
         found.append(f"method options {theirs} vs {own}")
@@ -155,6 +150,12 @@ def _unrecorded(claim: Claim, ours: Measurement) -> list[str]:
         and getattr(ours.conditions, name) is None
         and (name != "test_crop_hw" or ours.conditions.test_mode == "slide")
     ]
+
+
+def _left_open(claim: Claim) -> tuple[str, ...]:
+    """Conditions that the claim's metric depends on and its source does not state."""
+    stated = claim.conditions
+    return tuple(name for name in compared(claim) if _matters(name, stated) and getattr(stated, name) is None)
 
 
 def _matters(name: str, conditions: Conditions) -> bool:

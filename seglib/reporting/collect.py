@@ -7,7 +7,7 @@ page can lose it. A result counts for a plan only if it recorded the very values
 import json
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -176,8 +176,8 @@ def _record(plan: Plan, results: Path, planned: Cell) -> Record:
     except ValueError as error:  # a damaged file costs this cell, not the report
         cell, changed, provenance, trained = planned, (), None, State(status="failed", reason=str(error))
     tests = tuple(_test(plan, results, cell, evaluation, trained) for evaluation in plan.evaluations(planned))
-    cost, costed = _cost(plan, results, paths.complexity_file(results, cell), cell)
-    speed, timed = _cost(plan, results, paths.speed_file(results, cell), cell)
+    cost, costed = _cost(plan, results, cell, "complexity", paths.complexity_file)
+    speed, timed = _cost(plan, results, cell, "speed", paths.speed_file)
     parts = (trained, *tests, costed, timed)
     first = next((part for part in parts if part.status != "done"), trained)
     return Record(
@@ -213,13 +213,7 @@ def _training(
     return planned, (), None, _outdated("train", changed)
 
 
-def _test(
-    plan: Plan,
-    results: Path,
-    cell: Cell,
-    evaluation: Evaluation,
-    trained: State,
-) -> Test:
+def _test(plan: Plan, results: Path, cell: Cell, evaluation: Evaluation, trained: State) -> Test:
     folder, metrics, state = paths.evaluation_folder(results, cell, evaluation.name), None, trained
     if trained.status == "done":
         try:
@@ -264,18 +258,20 @@ def _counted_others(folder: Path) -> bool:
     return None not in (scoring, written) and scoring["predictions_sha256"] != written
 
 
-def _cost(plan: Plan, results: Path, path: Path, cell: Cell) -> tuple[dict[str, Any] | None, State]:
+def _cost(
+    plan: Plan, results: Path, cell: Cell, step: str, file: Callable[[Path, Cell], Path]
+) -> tuple[dict[str, Any] | None, State]:
     """A cost of the cell's model, ``None`` where it was counted of another; and whether it was counted.
 
     Without file and log it counts as left out on purpose, as where results are published.
     """
+    path = file(results, cell)
     try:
         values = read_json(path)
     except ValueError as error:
         return None, State(status="failed", reason=str(error))
     if values is None:
         log = paths.model_log_file(plan.config.logs, results, path)
-        step = "speed" if path.suffixes[-2:] == [".speed", ".json"] else "complexity"
         return None, _judge(f"{step} {cell.model_name}", log) if log.is_file() else State()
     backbone, changed = _compare(values["backbone"] | NO_WEIGHTS, replace(cell.backbone, **NO_WEIGHTS))
     same_options = canonical_json(values["method_options"]) == canonical_json(cell.method_options)

@@ -20,8 +20,13 @@ from seglib.reporting.collect import MACHINERY_CHECKS, Record, collect
 from seglib.reporting.evidence import Evidence
 
 SAME_COST = {
-    *("auxiliary_weight", "consistency_weight", "dilations", "leaky_relu"),
-    *("final_momentum_share", "initial_momentum", "momentum_power"),
+    "auxiliary_weight",
+    "consistency_weight",
+    "dilations",
+    "final_momentum_share",
+    "initial_momentum",
+    "leaky_relu",
+    "momentum_power",
 }
 """Method options that change no multiply-adds of a forward pass."""
 
@@ -103,19 +108,18 @@ def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
         return None
     for cost in costs:
         same = (cost.method, cost.input_hw) == (claim.method, stated.crop_hw)
-        # Without one it is the backbone's own.
-        same &= (
-            None in (stated.output_stride, cost.output_stride) or stated.output_stride == cost.output_stride
-        )
-        if same and cost.gmacs_conv_matmul is not None and family(cost.backbone) == family(claim.backbone):
+        same &= family(cost.backbone) == family(claim.backbone)
+        strides = {stated.output_stride, cost.output_stride} - {None}  # without one it is the backbone's own
+        if same and len(strides) <= 1 and cost.gmacs_conv_matmul is not None:
             return verdicts.MIN_SEEDS * evidence.gpu_hours(images, cost.gmacs_conv_matmul)
     return None
 
 
 def _hours(judgement: Judgement, costs: Sequence[Cost]) -> float | None:
-    """The measurement's own, or an estimate, but with options of which the table of costs knows nothing."""
+    """The measurement's own, or an estimate; ``None`` with options that the table of costs does not count."""
     ours = judgement.measurement
-    options = {option.partition("=")[0] for option in ours.options} if ours else set()
-    if judgement.gpu_hours is not None or options - SAME_COST:
+    if judgement.gpu_hours is not None:
         return judgement.gpu_hours
+    if ours is not None and {option.partition("=")[0] for option in ours.options} - SAME_COST:
+        return None
     return estimate(judgement.claim, costs)

@@ -4,8 +4,8 @@ A unit is copied whole or not at all: a training, a test of a training, the cost
 folders hold the same unit with the same content, one is taken; where they differ, that is a conflict: the
 first stays, nothing is overwritten, and every conflict is shown. Models and predictions may be missing, as in
 published results: what their seals say of them is compared, and the rest is taken. Times of files are kept,
-since Snakemake compares them, but for tests of a training
-that another machine ended later. Tables and pages are made anew by the next run.
+since Snakemake compares them, but for tests that are older than the equal training that stays. Tables and
+pages are made anew by the next run.
 """
 
 import json
