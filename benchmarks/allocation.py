@@ -20,11 +20,12 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from seglib.cell import Backbone, Cell, Recipe
-from seglib.engine import devices
-from seglib.engine.stepping import Stepper
-from seglib.engine.training_set import Batch
-from seglib.models.segmentor import Progress
+from seglib.experiment.cell import Cell
+from seglib.experiment.recipe import Backbone, Recipe
+from seglib.models.segmentor import TrainingPosition
+from seglib.numerics import devices
+from seglib.training.train_step import Stepper
+from seglib.training.training_set import Batch
 
 CLASSES = 19
 
@@ -99,10 +100,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, float]:
         ids=tuple(map(str, range(arguments.batch))),
         epoch=0,
     )
-    stepper.step(batch, Progress(iteration=0, iterations=1000, epoch=0))
+    stepper.step(batch, TrainingPosition(iteration=0, iterations=1000, epoch=0))
     before, started_s = resource.getrusage(resource.RUSAGE_SELF), time.perf_counter()
     for iteration in range(1, arguments.steps + 1):
-        losses = stepper.step(batch, Progress(iteration=iteration, iterations=1000, epoch=0))
+        losses = stepper.step(batch, TrainingPosition(iteration=iteration, iterations=1000, epoch=0))
     step_s = (time.perf_counter() - started_s) / arguments.steps
     after = resource.getrusage(resource.RUSAGE_SELF)
     user_s, kernel_s = after.ru_utime - before.ru_utime, after.ru_stime - before.ru_stime

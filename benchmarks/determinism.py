@@ -19,11 +19,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import torch
 
-from seglib import registry
-from seglib.cell import Backbone, Loss
-from seglib.engine.devices import choose_device, set_arithmetic
-from seglib.engine.losses import build_criterion
-from seglib.models.segmentor import Progress, build_segmentor
+from seglib.core import registry
+from seglib.experiment.recipe import Backbone, Loss
+from seglib.models.segmentor import TrainingPosition, build_segmentor
+from seglib.numerics.devices import choose_device, set_arithmetic
+from seglib.training.losses import build_criterion
 
 SWITCHES = (
     ("isnet", {"lip_shortcut": True, "leaky_relu": True}),
@@ -100,7 +100,7 @@ def train(method: str, options: dict, precision: str, device: torch.device) -> d
     optimizer = torch.optim.SGD(segmentor.parameters(), lr=0.01, momentum=0.9)
     record = {}
     for step in range(STEPS):
-        progress = Progress(iteration=step, iterations=STEPS, epoch=step)
+        progress = TrainingPosition(iteration=step, iterations=STEPS, epoch=step)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
             losses = segmentor.losses(images, labels, CRITERIA[step % 2], progress)
         sum(losses.values()).backward()

@@ -32,13 +32,13 @@ import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
-from seglib import registry  # noqa: E402
-from seglib.cell import Loss  # noqa: E402
-from seglib.engine.losses import build_criterion  # noqa: E402
-from seglib.label_png import IGNORE_INDEX  # noqa: E402
+from seglib.core import registry  # noqa: E402
+from seglib.data.label_formats import IGNORE_INDEX  # noqa: E402
+from seglib.experiment.recipe import Loss  # noqa: E402
 from seglib.models import isnet  # noqa: E402
 from seglib.models.class_memory import ClassMemory  # noqa: E402
-from seglib.models.segmentor import Progress  # noqa: E402
+from seglib.models.segmentor import TrainingPosition  # noqa: E402
+from seglib.training.losses import build_criterion  # noqa: E402
 
 CLASSES, CHANNELS, BATCH = 150, 512, 4
 FEATURES_HW, LABELS_HW = (64, 64), (512, 512)
@@ -175,7 +175,7 @@ class HeadStep:
         for feature in self.features:
             feature.requires_grad_()
         self.labels, self.criterion = regions(30, LABELS_HW, BATCH), build_criterion(Loss())
-        self.progress = Progress(iteration=0, iterations=100, epoch=0)
+        self.progress = TrainingPosition(iteration=0, iterations=100, epoch=0)
 
     def __call__(self) -> None:
         with contextlib.ExitStack() as stack:

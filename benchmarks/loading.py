@@ -35,12 +35,13 @@ import torch
 from PIL import Image
 
 from benchmarks import label_maps
-from seglib.cell import Recipe
-from seglib.engine import pixel_cache
-from seglib.engine.augment import CROP_ATTEMPTS, resize_crop, resize_crop_label
-from seglib.engine.loading import load_ahead, read_image, read_label, read_manifest
-from seglib.engine.training_set import TrainSet
+from seglib.data import cache
+from seglib.data.manifest import read_manifest
+from seglib.data.samples import load_ahead, read_image, read_label
+from seglib.experiment.recipe import Recipe
 from seglib.models import torchvision_ops
+from seglib.training.augment import CROP_ATTEMPTS, resize_crop, resize_crop_label
+from seglib.training.training_set import TrainSet
 
 torchvision_ops.ensure()
 import torchvision  # noqa: E402
@@ -296,7 +297,7 @@ def main() -> None:
     parser.add_argument("--memory", nargs=2, metavar=("FOLDER", "SIDE"), help="only measure memory")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    pixel_cache.MEMORY_BYTES = 0  # these few images are to stand for thousands
+    cache.MEMORY_BYTES = 0  # these few images are to stand for thousands
     if arguments.memory:
         memory(Path(arguments.memory[0]), arguments.memory[1])
         return

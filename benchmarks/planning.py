@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from seglib import config, paths  # noqa: E402
+from seglib.experiment import config, paths  # noqa: E402
 
 CELLS = 1000
 REPEATS = 3

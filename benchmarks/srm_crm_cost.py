@@ -9,8 +9,8 @@ are ours (seglib/models/srm_crm.py). Counted are convolutions and matrix product
 timm lacks MSCAN and MiT; PVTv2 has their channels.
 """
 
-from seglib.cell import Backbone
 from seglib.cost.counters import count_meta
+from seglib.experiment.recipe import Backbone
 from seglib.models.segmentor import Segmentor, build_segmentor
 
 PUBLISHED_GFLOPS = 137.9

@@ -14,14 +14,15 @@ from pathlib import Path
 
 import torch
 
-from seglib.cell import Cell
-from seglib.engine.autocasting import autocast
-from seglib.engine.devices import choose_device, set_arithmetic
-from seglib.engine.loading import load_ahead, read_manifest
-from seglib.engine.randomness import training_seed
-from seglib.engine.stepping import Stepper
-from seglib.engine.training_set import TrainSet
-from seglib.models.segmentor import Progress
+from seglib.data.manifest import read_manifest
+from seglib.data.samples import load_ahead
+from seglib.experiment.cell import Cell
+from seglib.models.segmentor import TrainingPosition
+from seglib.numerics.devices import choose_device, set_arithmetic
+from seglib.numerics.precision import autocast
+from seglib.numerics.seeds import training_seed
+from seglib.training.train_step import Stepper
+from seglib.training.training_set import TrainSet
 
 
 def main() -> None:
@@ -46,7 +47,7 @@ def main() -> None:
         manifest=manifest, recipe=cell.recipe, seed=training_seed(cell), fill=stepper.padding_color
     )
     batches = load_ahead(data.batch, count(), workers=arguments.workers)
-    progress = Progress(iteration=0, iterations=data.iterations, epoch=0)
+    progress = TrainingPosition(iteration=0, iterations=data.iterations, epoch=0)
     first = next(batches)
     images, labels = first.images.to(device), first.labels.to(device).long()
     model, optimizer, waited_s = stepper.model, stepper.optimizer, 0.0

@@ -33,15 +33,18 @@ from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from seglib import config, registry
-from seglib.cell import Cell, Recipe
-from seglib.engine.autocasting import autocast
-from seglib.engine.devices import choose_device, set_arithmetic
-from seglib.engine.loading import Manifest, load_ahead, read_image, read_label, read_manifest
-from seglib.engine.optimisers import learning_rate
-from seglib.engine.stepping import Stepper
-from seglib.engine.training_set import TrainSet
-from seglib.models.segmentor import Method, Progress
+from seglib.core import registry
+from seglib.data.manifest import Manifest, read_manifest
+from seglib.data.samples import load_ahead, read_image, read_label
+from seglib.experiment import config
+from seglib.experiment.cell import Cell
+from seglib.experiment.recipe import Recipe
+from seglib.models.segmentor import DecodeHead, TrainingPosition
+from seglib.numerics.devices import choose_device, set_arithmetic
+from seglib.numerics.precision import autocast
+from seglib.training.optimisers import learning_rate
+from seglib.training.train_step import Stepper
+from seglib.training.training_set import TrainSet
 
 ROOT = Path(__file__).parents[1]
 ARMS = {"smp": "SMP", "same": "same network", "own": "seglib's head"}
@@ -63,7 +66,7 @@ def build_smp(num_classes: int) -> nn.Module:
     )
 
 
-class SMPHead(Method):
+class SMPHead(DecodeHead):
     """SMP's decoder and classifier on the features of seglib's encoder."""
 
     def __init__(self, *, channels: tuple[int, ...], strides: tuple[int, ...], num_classes: int):
@@ -93,7 +96,7 @@ class Ours:
 
     def step(self) -> None:
         batch = next(self.batches)
-        progress = Progress(self.iteration, self.data.iterations, batch.epoch)
+        progress = TrainingPosition(self.iteration, self.data.iterations, batch.epoch)
         self.stepper.step(batch, progress)
         self.iteration += 1
 

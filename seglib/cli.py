@@ -16,9 +16,11 @@ from pathlib import Path
 from signal import SIGINT
 from typing import Any
 
-from seglib import __version__, registry, typed
-from seglib.cell import Backbone, Cell, Protocol
-from seglib.termination import Terminated, terminated_as_interrupted
+from seglib import __version__
+from seglib.core import registry, typed
+from seglib.core.signals import Terminated, terminated_as_interrupted
+from seglib.experiment.cell import Cell
+from seglib.experiment.recipe import Backbone, Protocol
 
 MANIFESTS = "prepared data sets, of which the manifests are read (default: the configuration's folder)"
 
@@ -303,7 +305,7 @@ def _backbone(text: str) -> Backbone:
 
 
 def _config(text: str) -> dict[str, Any]:
-    from seglib import config
+    from seglib.experiment import config
 
     return _argument(json.loads if text.lstrip().startswith("{") else config.read, text)
 

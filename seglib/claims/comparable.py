@@ -5,9 +5,9 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from seglib.claims.claims import METRICS, Claim, Conditions
+from seglib.claims.claim import METRICS, Claim, Conditions
 from seglib.claims.measured import Measurement
-from seglib.runs.reasons import changed_values
+from seglib.experiment.changes import changed_values
 
 # How a condition is called when it differs ("claimed vs ours") or is not stated.
 LABELS = {

@@ -13,11 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seglib import config as configuration
-from seglib.files import atomic_path
-from seglib.reporting import claim_tables, outlook, tables
-from seglib.reporting.collect import Record, Test, collect, not_comparable, num_images, read_manifests
-from seglib.seals import seal
+from seglib.claims import outlook
+from seglib.claims import table as claim_tables
+from seglib.core import tables
+from seglib.core.checksums import seal
+from seglib.core.files import atomic_path
+from seglib.experiment import config as configuration
+from seglib.results.inventory import CellResult, Test, collect, not_comparable, num_images, read_manifests
 
 COLUMNS = (
     "dataset",
@@ -66,7 +68,7 @@ def run(*, config: dict[str, Any], out: Path, data: Path | None = None) -> None:
 
 
 def summary_rows(
-    records: tuple[Record, ...], manifests: dict[str, dict[str, Any] | None]
+    records: tuple[CellResult, ...], manifests: dict[str, dict[str, Any] | None]
 ) -> Iterator[dict[str, str]]:
     """In the order of the plan; every value as it is written."""
     for record in records:
@@ -77,7 +79,7 @@ def summary_rows(
             yield {name: _spell(value) for name, value in row.items()}
 
 
-def _row(record: Record, test: Test) -> dict[str, Any]:
+def _row(record: CellResult, test: Test) -> dict[str, Any]:
     cell, evaluation = record.cell, test.evaluation
     metrics, cost, provenance = test.metrics or {}, record.cost or {}, record.provenance or {}
     return {

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from seglib.cell import Backbone, Cell, Protocol, canonical_json
-from seglib.claims.claims import Conditions
+from seglib.claims.claim import Conditions
+from seglib.core.typed import canonical_json
+from seglib.experiment.cell import Cell
+from seglib.experiment.recipe import Backbone, Protocol
 
 IN_CONDITIONS = {
     "recipe": {"iterations", "epochs", "batch_size", "crop_hw", "lr"},

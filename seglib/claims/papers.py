@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from seglib import typed
 from seglib.claims.reading import DATA, ELSEWHERE, toml_files
+from seglib.core import typed
 
 
 @dataclass(frozen=True, kw_only=True)

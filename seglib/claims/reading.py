@@ -9,9 +9,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from seglib import registry, typed
-from seglib.claims.claims import METRICS, Claim, Conditions
-from seglib.config import timm_models
+from seglib.claims.claim import METRICS, Claim, Conditions
+from seglib.core import registry, typed
+from seglib.experiment.config import timm_models
 
 DATA = Path(__file__).parent / "data"
 ELSEWHERE = "elsewhere.toml"

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from seglib.claims.claims import Claim
+from seglib.claims.claim import Claim
 
 STATED = (
     "num_classes",

@@ -8,19 +8,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from seglib import registry
-from seglib.claims.claims import METRICS, Claim
-from seglib.claims.comparable import (
-    between,
-    caveats,
-    compared,
-    deviations,
-    family,
-    obstacles,
-    open_questions,
-)
+from seglib.claims.claim import METRICS, Claim
+from seglib.claims.comparable import between, caveats, compared, deviations, family, obstacles, open_questions
 from seglib.claims.measured import Measurement
 from seglib.claims.relative import RelativeClaim
+from seglib.core import registry
 from seglib.metrics import statistics
 from seglib.metrics.statistics import Comparison, Interval
 

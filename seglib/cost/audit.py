@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 
-from seglib import files, progress, sources
-from seglib.cell import canonical_json
+from seglib.core import code_digest, files, progress
+from seglib.core.typed import canonical_json
 from seglib.cost import complexity, paper_scale
 from seglib.cost.counters import CountersDisagree
 from seglib.cost.paper_scale import Configuration, Cost
@@ -64,7 +64,7 @@ def measure(configuration: Configuration, *, records: Path, max_mem_gib: float) 
     identity = {
         "configuration": json.loads(canonical_json(configuration)),
         "max_mem_gib": max_mem_gib,
-        "code": sources.step_code("complexity", method=configuration.method),
+        "code": code_digest.step_code("complexity", method=configuration.method),
         "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm", "fvcore")},
     }
     file = record_file(records, configuration)

@@ -19,16 +19,16 @@ from typing import Any
 
 import torch
 
-from seglib import files, seals
-from seglib.cell import Backbone
+from seglib.core import checksums, files
 from seglib.cost.counters import (
     CountersDisagree,
-    Counts,
     MetaCounts,
+    OperationCounts,
     check_agreement,
     count_meta,
     count_traced,
 )
+from seglib.experiment.recipe import Backbone
 from seglib.models.segmentor import build_segmentor
 
 PARTS = {"backbone": "encoder", "head": "method"}
@@ -65,7 +65,7 @@ def run(
     )
     if out is not None:
         files.write_json(out, record)
-        seals.seal(out.with_suffix(".sha256"), [out])
+        checksums.seal(out.with_suffix(".sha256"), [out])
     print(json.dumps(record, indent=1) if as_json else table(record))
 
 
@@ -112,7 +112,7 @@ def measure(
     return asked | summarise(traced, meta, max_mem_gib=max_mem_gib)
 
 
-def summarise(traced: Counts | None, meta: MetaCounts, *, max_mem_gib: float) -> dict[str, Any]:
+def summarise(traced: OperationCounts | None, meta: MetaCounts, *, max_mem_gib: float) -> dict[str, Any]:
     """The numbers of a record. Keys with ``gmacs`` are 10^9 MACs; ``null``: fvcore did not run."""
     counts = traced or meta
     record: dict[str, Any] = {
@@ -188,7 +188,7 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _modules(counts: Counts, meta: MetaCounts) -> Iterable[dict[str, Any]]:
+def _modules(counts: OperationCounts, meta: MetaCounts) -> Iterable[dict[str, Any]]:
     """Rows of the parts (depth 0) and their modules (depth 1), each level adding up to the one above."""
     rest = {"name": "normalise and resize", "depth": 0, "params": 0}
     rest |= {key: value(counts, "") for key, value in _COSTS.items()}
@@ -206,7 +206,7 @@ def _modules(counts: Counts, meta: MetaCounts) -> Iterable[dict[str, Any]]:
     yield rest
 
 
-def _top(module: str, counts: Counts) -> list[str]:
+def _top(module: str, counts: OperationCounts) -> list[str]:
     """The children of ``module``, seen through wrappers that have a single child."""
     while True:
         children = [name for name in counts.macs if name.rpartition(".")[0] == module]
@@ -215,16 +215,16 @@ def _top(module: str, counts: Counts) -> list[str]:
         (module,) = children
 
 
-def _row(name: str, depth: int, module: str, counts: Counts, meta: MetaCounts) -> dict[str, Any]:
+def _row(name: str, depth: int, module: str, counts: OperationCounts, meta: MetaCounts) -> dict[str, Any]:
     costs = {key: value(counts, module) for key, value in _COSTS.items()}
     return {"name": name, "depth": depth, "params": _parameters(meta, module), **costs}
 
 
-def _conv_matmul(counts: Counts, module: str) -> int:
+def _conv_matmul(counts: OperationCounts, module: str) -> int:
     return counts.of_kind("conv", module) + counts.of_kind("matmul", module)
 
 
-_COSTS = {"macs_conv_matmul": _conv_matmul, "macs": Counts.total}
+_COSTS = {"macs_conv_matmul": _conv_matmul, "macs": OperationCounts.total}
 """Columns of a row of ``modules``."""
 
 

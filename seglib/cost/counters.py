@@ -31,7 +31,7 @@ class CountersDisagree(ValueError):
 
 
 @dataclass(frozen=True)
-class Counts:
+class OperationCounts:
     """MACs per module and operator. Modules go by their dotted path, ``""`` being the model itself."""
 
     macs: dict[str, Counter[str]]
@@ -48,7 +48,7 @@ class Counts:
 
 
 @dataclass(frozen=True)
-class MetaCounts(Counts):
+class MetaCounts(OperationCounts):
     parameters: dict[str, int]
     """Parameter -> elements, of all parameters."""
     used_parameters: frozenset[str]
@@ -86,21 +86,21 @@ def count_meta(model_builder: Callable[[], nn.Module], input_hw: tuple[int, int]
     )
 
 
-def count_traced(model: nn.Module, images: Tensor) -> Counts:
+def count_traced(model: nn.Module, images: Tensor) -> OperationCounts:
     """MACs of every operator of ``model(images)``, which really runs, in evaluation mode."""
     analysis = FlopCountAnalysis(model.eval(), images).set_op_handle(**op_counts.handles())
     analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
     with torch.no_grad(), _mha_fastpath_off(), _unused_parts_kept(model):
         macs = {module: _merge_in_place(by_op) for module, by_op in analysis.by_module_and_operator().items()}
     ops = {op for by_op in macs.values() for op in by_op}
-    return Counts(
+    return OperationCounts(
         macs=macs,
         kinds={op: op_counts.kind(op) for op in ops},
         unsupported_ops={module: analysis.unsupported_ops(module) for module in macs},
     )
 
 
-def check_agreement(traced: Counts, meta: Counts, children: tuple[str, ...] = ()) -> None:
+def check_agreement(traced: OperationCounts, meta: OperationCounts, children: tuple[str, ...] = ()) -> None:
     """Raise :class:`CountersDisagree` unless both count the same convolution and matrix product MACs.
 
     Compared are the model and ``children``, the modules whose shares are published. The message names the
@@ -147,8 +147,8 @@ def _merge_in_place(by_op: Counter[str]) -> Counter[str]:
     return merged
 
 
-def _describe(module: str, traced: Counts, meta: Counts) -> str:
-    def shared(counts: Counts) -> str:
+def _describe(module: str, traced: OperationCounts, meta: OperationCounts) -> str:
+    def shared(counts: OperationCounts) -> str:
         by_op = {op: n for op, n in counts.macs.get(module, {}).items() if counts.kinds[op] != "elementwise"}
         return ", ".join(f"{op} {n}" for op, n in sorted(by_op.items())) or "nothing"
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from seglib import registry
-from seglib.cell import Backbone
+from seglib.core import registry
+from seglib.experiment.recipe import Backbone
 
 TABLE = Path(__file__).parent / "paper_scale.csv"
 BACKBONES = {

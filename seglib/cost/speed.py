@@ -21,10 +21,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from seglib import files, provenance, seals
-from seglib.cell import Backbone
-from seglib.engine.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
+from seglib.core import checksums, files, provenance
+from seglib.experiment.recipe import Backbone
 from seglib.models.segmentor import build_segmentor
+from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
 
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -98,7 +98,7 @@ def run(
     }
     if out is not None:
         files.write_json(out, record)
-        seals.seal(out.with_suffix(".sha256"), [out])
+        checksums.seal(out.with_suffix(".sha256"), [out])
     print(text(record))
 
 

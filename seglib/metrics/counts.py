@@ -22,8 +22,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seglib import typed
-from seglib.files import atomic_path
+from seglib.core import typed
+from seglib.core.files import atomic_path
 from seglib.metrics.boundary import boundary_counts, boundary_width
 from seglib.metrics.confusion import LabelPair, check_classes, region_confusion
 from seglib.metrics.contours import contour_counts

@@ -7,7 +7,7 @@
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +16,19 @@ from scipy.special import stdtrit
 
 @dataclass(frozen=True)
 class Interval:
+    """Mean of ``n`` values and half the width of its t-interval (``None`` for one value)."""
+
     mean: float
-    low: float
-    high: float
+    half_width: float | None
     n: int
-    """Number of values."""
+
+    @property
+    def low(self) -> float:
+        return self.mean - (self.half_width or 0.0)
+
+    @property
+    def high(self) -> float:
+        return self.mean + (self.half_width or 0.0)
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,15 @@ def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval
         raise ValueError(f"an interval over seeds needs two values or more, got {n}")
     mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1))
     half = float(stdtrit(n - 1, (1 + confidence) / 2)) * deviation / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, n)
+    return Interval(mean, half, n)
+
+
+def summarise(values: Iterable[float | None]) -> Interval | None:
+    """The mean of the defined values, with a t-interval where there are at least two; ``None`` of none."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    return t_interval(known) if len(known) > 1 else Interval(known[0], None, 1)
 
 
 def paired_bootstrap(

@@ -5,10 +5,10 @@ Legend: `B` batch, `C` channels, `H, W` label size, `h, w` feature size.
 
 from torch import Tensor, nn
 
-from seglib.models.segmentor import Criterion, Method, Progress
+from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition
 
 
-class AuxiliaryMethod(Method):
+class HeadWithAuxiliary(DecodeHead):
     """The output is trained and, unless ``auxiliary_weight`` is 0, the logits of ``auxiliary`` beside it."""
 
     auxiliary_weight: float
@@ -16,7 +16,7 @@ class AuxiliaryMethod(Method):
     """From features (B, C, h, w) of the last stage but one; absent where its weight is 0."""
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         main = criterion(self(features), labels)
         return {"main": main, **self.auxiliary_loss(features, labels, criterion)}

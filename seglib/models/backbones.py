@@ -12,8 +12,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.cell import Backbone
-from seglib.files import sha256_file
+from seglib.core.files import sha256_file
+from seglib.experiment.recipe import Backbone
 from seglib.models import torchvision_ops
 from seglib.models.layers import resize
 

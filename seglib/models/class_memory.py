@@ -25,9 +25,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seglib.engine.distributed import sum_over_processes, world_size
-from seglib.label_png import IGNORE_INDEX
+from seglib.data.label_formats import IGNORE_INDEX
 from seglib.models.layers import upsampling
+from seglib.numerics.collectives import sum_over_processes, world_size
 
 CLUSTER_STEPS = 10
 """Iterations of k-means."""

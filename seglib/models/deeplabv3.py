@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from seglib.models import layers
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead
 from seglib.models.segmentor import require_stages
 
 
-class DeepLabV3(AuxiliaryMethod):
+class DeepLabV3(HeadWithAuxiliary):
     """``dilations`` of the branches, 1 being a 1x1 convolution (``None``: as the encoder's stride asks);
     ``width``: channels of each branch, 256 in the paper; ``bottleneck_kernel``: 3 or 1;
     ``auxiliary_weight`` 0 leaves its head out.

@@ -23,13 +23,13 @@ import torch
 from torch import Tensor, nn
 
 from seglib.models import layers
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.deeplabv3 import ASPP, default_dilations
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, resize
 from seglib.models.segmentor import require_pyramid
 
 
-class DeepLabV3Plus(AuxiliaryMethod):
+class DeepLabV3Plus(HeadWithAuxiliary):
     """``dilations``, ``bottleneck_kernel``: see :class:`seglib.models.deeplabv3.DeepLabV3`; ``width``:
     channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves its head out.
     """

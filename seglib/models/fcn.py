@@ -13,12 +13,12 @@ Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 
 from torch import Tensor
 
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.layers import FCNHead
 from seglib.models.segmentor import require_stages
 
 
-class FCN(AuxiliaryMethod):
+class FCN(HeadWithAuxiliary):
     """``width``: channels of the convolutions; ``auxiliary_weight`` 0 leaves the auxiliary head out."""
 
     FIDELITY = (

@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models import layers
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, SelfAttention, resize
-from seglib.models.segmentor import Criterion, Progress, require_stages
+from seglib.models.segmentor import Criterion, TrainingPosition, require_stages
 
 
-class ISNet(AuxiliaryMethod):
+class ISNet(HeadWithAuxiliary):
     """``width`` and ``attention_width``: channels of features and attention; ``auxiliary_weight`` 0 leaves
     its head out. The authors set ``lip_shortcut`` and ``leaky_relu`` for LIP, neither elsewhere.
     """
@@ -112,7 +112,7 @@ class ISNet(AuxiliaryMethod):
         return self.stage2(context), stage1
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         stage2, stage1 = self.stages(features)
         losses = {"stage2": criterion(stage2, labels)}

@@ -33,15 +33,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models import layers
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.class_memory import ClassMemory
 from seglib.models.deeplabv3 import ASPP, default_dilations
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, PyramidPooling, SelfAttention
 from seglib.models.ocrnet import ObjectContext
-from seglib.models.segmentor import Criterion, Progress, require_stages
+from seglib.models.segmentor import Criterion, TrainingPosition, require_stages
 
 
-class MCIBI(AuxiliaryMethod):
+class MCIBI(HeadWithAuxiliary):
     """Base of the methods below. ``hard_aggregation``: read the likeliest class's vectors alone.
     ``update_rule``, ``vectors_per_class``, ``memory_init``, ``author_exact``: see :class:`ClassMemory`.
 
@@ -169,7 +169,7 @@ class MCIBI(AuxiliaryMethod):
         return self.stage2(fused), stage1, x
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         """Also moves the memory."""
         stage2, stage1, x = self.stages(features)
@@ -178,14 +178,14 @@ class MCIBI(AuxiliaryMethod):
             "stage1": self.stage1_weight * criterion(stage1, labels),
         }
         losses |= self.auxiliary_loss(features, labels, criterion)
-        self.beyond_image.memory.update(x, labels, momentum=self.momentum(progress))
-        if self.consistency_weight and progress.epoch >= self.consistency_epoch:
+        self.beyond_image.memory.update(x, labels, momentum=self.momentum(position))
+        if self.consistency_weight and position.epoch >= self.consistency_epoch:
             losses["consistency"] = self.consistency_weight * self.consistency()
         return losses
 
-    def momentum(self, progress: Progress) -> float:
+    def momentum(self, position: TrainingPosition) -> float:
         """Falls as the authors' learning rate does, whose last value is not 0."""
-        left = (1 - progress.iteration / progress.iterations) ** self.momentum_power
+        left = (1 - position.iteration / position.iterations) ** self.momentum_power
         return self.initial_momentum * (left + (1 - left) * self.final_momentum_share)
 
     def consistency(self) -> Tensor:

@@ -26,10 +26,10 @@ from torch.nn import functional as F
 
 from seglib.models import layers
 from seglib.models.layers import Classifier, ConvNormAct, FCNHead, SelfAttention, resize
-from seglib.models.segmentor import Criterion, Method, Progress, require_stages
+from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition, require_stages
 
 
-class OCRNet(Method):
+class OCRNet(DecodeHead):
     """``width`` and ``attention_width``: channels of features and attention; ``fusion_kernel``: 3 or 1."""
 
     FIDELITY = (
@@ -77,7 +77,7 @@ class OCRNet(Method):
         return self.classifier(self.context(self.bottleneck(features[-1]), regions)), regions
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         main, regions = self.stages(features)
         return {"main": criterion(main, labels), "regions": self.region_weight * criterion(regions, labels)}

@@ -15,12 +15,12 @@ Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 
 from torch import Tensor
 
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.layers import Classifier, FCNHead, PyramidPooling
 from seglib.models.segmentor import require_stages
 
 
-class PSPNet(AuxiliaryMethod):
+class PSPNet(HeadWithAuxiliary):
     """``width``: channels of branches and bottleneck; ``auxiliary_weight`` 0 leaves its head out."""
 
     FIDELITY = (

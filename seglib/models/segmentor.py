@@ -3,7 +3,7 @@
     backbone = Backbone(model="resnet18", output_stride=8)
     segmentor = build_segmentor(method="isnet", method_options={}, backbone=backbone, num_classes=19)
     logits = segmentor(images)  # (B, K, H, W), float32
-    loss = sum(segmentor.losses(images, labels, criterion, progress).values())
+    loss = sum(segmentor.losses(images, labels, criterion, position).values())
 
 Legend: `B` batch, `C` channels, `K` classes, `H, W` image size, `h, w` feature size.
 """
@@ -16,17 +16,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from seglib import registry, typed
-from seglib.cell import Backbone
+from seglib.core import registry, typed
+from seglib.experiment.recipe import Backbone
 from seglib.models.backbones import Encoder, build_backbone
 from seglib.models.layers import resize
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
-"""Logits (B, K, h, w) and labels (B, H, W) to a scalar; see :func:`seglib.engine.losses.build_criterion`."""
+"""Logits (B, K, h, w) and labels (B, H, W) to a scalar, see :mod:`seglib.training.losses`."""
 
 
 @dataclass(frozen=True)
-class Progress:
+class TrainingPosition:
     """Where a training is; ``iteration`` and ``epoch`` count from 0."""
 
     iteration: int
@@ -34,7 +34,7 @@ class Progress:
     epoch: int
 
 
-class Method(nn.Module):
+class DecodeHead(nn.Module):
     """Base class of decode heads.
 
     A subclass takes ``channels`` and ``strides`` (one per encoder stage, finest first), ``num_classes``
@@ -51,7 +51,7 @@ class Method(nn.Module):
         raise NotImplementedError
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         """Weighted scalar terms, whose sum is minimised; labels (B, H, W) int64, 255 = ignore."""
         raise NotImplementedError
@@ -75,7 +75,7 @@ def require_pyramid(strides: tuple[int, ...], count: int) -> None:
 class Segmentor(nn.Module):
     """``name`` says in errors which method and backbone this is."""
 
-    def __init__(self, *, encoder: Encoder, method: Method, name: str):
+    def __init__(self, *, encoder: Encoder, method: DecodeHead, name: str):
         super().__init__()
         self.encoder = encoder
         self.method = method
@@ -90,7 +90,7 @@ class Segmentor(nn.Module):
         return resize(logits.float(), images.shape[-2:])
 
     def losses(
-        self, images: Tensor, labels: Tensor, criterion: Criterion, progress: Progress
+        self, images: Tensor, labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         """Weighted loss terms; ``images`` (B, 3, H, W) in 0..255, ``labels`` (B, H, W) int64, 255 = ignore.
 
@@ -98,7 +98,7 @@ class Segmentor(nn.Module):
         """
         try:
             features = self.encoder(self.normalise(images))
-            return self.method.losses(features, labels, criterion, progress)
+            return self.method.losses(features, labels, criterion, position)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models.layers import Classifier, ConvNormAct, Upsample, resize
-from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
+from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition, require_pyramid
 
 
-class SemanticFPN(Method):
+class SemanticFPN(DecodeHead):
     """``width`` and ``head_width``: channels of pyramid and head; with ``paper_norms`` the latter in 32s."""
 
     FIDELITY = (
@@ -78,7 +78,7 @@ class SemanticFPN(Method):
         return F.interpolate(high, low.shape[-2:], mode="nearest")
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         return {"main": criterion(self(features), labels)}
 

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 
 from seglib.models.layers import ConvNormAct, FCNHead, adaptive_average, resize, sample_pixels
-from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
+from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition, require_pyramid
 
 _resize = partial(resize, align_corners=True)
 
 
-class SFNet(Method):
+class SFNet(DecodeHead):
     """``width``: channels of the pyramid, in the author code 128 for ResNet-18 and 256 else;
     ``deep_supervision_weight`` 0 leaves the classifiers of the inner levels out.
     """
@@ -91,7 +91,7 @@ class SFNet(Method):
         return self.classifier(torch.cat([_resize(x, maps[0].shape[-2:]) for x in levels], dim=1))
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         maps = self._pyramid(features)
         losses = {"main": criterion(self._classify(maps), labels)}

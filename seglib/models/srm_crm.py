@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seglib.models.layers import Classifier, ConvNormAct, resize, sample_pixels
-from seglib.models.segmentor import Criterion, Method, Progress, require_pyramid
+from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition, require_pyramid
 
 
-class SRMCRM(Method):
+class SRMCRM(DecodeHead):
     """``semantic_refinement``, ``contextual_refinement``: the two parts; ``width``: channels of all maps."""
 
     FIDELITY = (
@@ -87,7 +87,7 @@ class SRMCRM(Method):
         return self.classifier(x)
 
     def losses(
-        self, features: list[Tensor], labels: Tensor, criterion: Criterion, progress: Progress
+        self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
         return {"main": criterion(self(features), labels)}
 

@@ -19,12 +19,12 @@ Legend: `B` batch, `C` channels, `K` classes, `h, w` size of the first stage.
 import torch
 from torch import Tensor, nn
 
-from seglib.models.auxiliary import AuxiliaryMethod
+from seglib.models.auxiliary import HeadWithAuxiliary
 from seglib.models.layers import ConvNormAct, FCNHead, PyramidPooling, resize
 from seglib.models.segmentor import require_pyramid
 
 
-class UPerNet(AuxiliaryMethod):
+class UPerNet(HeadWithAuxiliary):
     """``width``: channels of the pyramid; ``auxiliary_weight`` 0 leaves its head out."""
 
     FIDELITY = (

@@ -21,11 +21,11 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from seglib import registry
-from seglib.cell import Cell
+from seglib.core import registry
+from seglib.experiment.cell import Cell
 from tests.conftest import write_miniature
-from tests.engine.test_training import assert_same, make_cell, newest, read_log, train
-from tests.models.method_tester import small_options
+from tests.unit.models.method_tester import small_options
+from tests.unit.training.test_trainer import assert_same, make_cell, newest, read_log, train
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RECIPES = (
@@ -97,7 +97,7 @@ def attempt(
 ) -> int:
     """The exit code of one process that trains, with ``kill`` (signal, after how many seconds)."""
     processes = multiprocessing.get_context("forkserver")  # torch is loaded once for all
-    processes.set_forkserver_preload(["tests.engine.test_training"])
+    processes.set_forkserver_preload(["tests.unit.training.test_trainer"])
     process = processes.Process(target=_train, args=(cell, data, folder, interval_s, cores))
     process.start()
     if kill is not None:

@@ -25,12 +25,12 @@ def test_a_job_has_a_device_to_itself_where_there_are_some(finished):
     asked = asked_gpus(output)
     assert asked["train"] == asked["predict"] == ["1"]
     assert asked["score"] == asked["complexity"] == []
-    assert "python -m seglib.gpus 1 python -m seglib train " in output
+    assert "python -m seglib.core.gpus 1 python -m seglib train " in output
 
 
 def test_without_devices_the_command_is_plain(finished):
     output = finished.snakemake("-n", "--forceall", CUDA_VISIBLE_DEVICES="").output
-    assert "seglib.gpus" not in output
+    assert "seglib.core.gpus" not in output
     assert asked_gpus(output)["train"] == ["0"]
 
 
@@ -40,7 +40,7 @@ def test_a_training_over_several_devices_is_one_torchrun_on_those_there_are(proj
     output = project.snakemake("-n", "--forcerun", "train", CUDA_VISIBLE_DEVICES=present).output
     torchrun = f"-m torch.distributed.run --standalone --nproc-per-node {processes}"
     torchrun += " --signals-to-handle SIGTERM,SIGINT,SIGUSR1"
-    assert f"python -m seglib.gpus {processes} python {torchrun} -m seglib train --cell" in output
+    assert f"python -m seglib.core.gpus {processes} python {torchrun} -m seglib train --cell" in output
 
 
 def test_the_number_of_devices_reruns_nothing(project):

@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from seglib import cli, config, provenance, seals, sources
-from seglib.runs import merge, status, trace
+from seglib import cli
+from seglib.core import checksums, code_digest, provenance
+from seglib.experiment import config
+from seglib.results import merge, status, trace
 from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, ROOT, Project
 
 TEST = Path("results", "cells", FCN, "val-ss")
@@ -101,7 +103,9 @@ class TestTrace:
     def test_a_number_that_does_not_follow_from_the_counts(self, seglib):
         metrics = TEST / "metrics.json"
         edit_json(metrics, miou=0.99)
-        seals.seal(TEST / "score.sha256", [metrics, TEST / "counts.npz", TEST / "scoring.json"])  # a forger's
+        checksums.seal(
+            TEST / "score.sha256", [metrics, TEST / "counts.npz", TEST / "scoring.json"]
+        )  # a forger's
         code, out = seglib("trace", metrics)
         assert code == 2
         assert "WRONG  metrics.json follows from counts.npz (40 images): not miou" in out
@@ -122,7 +126,7 @@ class TestTrace:
         kept = sorted(TEST.glob("predictions/*.png"))[::4]
         for file in set(TEST.glob("predictions/*.png")) - set(kept):
             file.unlink()
-        seals.seal(TEST / "predict.sha256", [*kept, TEST / "prediction.json"])
+        checksums.seal(TEST / "predict.sha256", [*kept, TEST / "prediction.json"])
         arguments = ["--num-classes", 11, "--class-names", "data/scenes/classes.txt", "--subset"]
         folders = ["--predictions", TEST / "predictions", "--labels", "data/scenes/labels/val"]
         assert seglib("score", *folders, *arguments, "--out", TEST / "metrics.json")[0] == 0
@@ -154,7 +158,9 @@ class TestTrace:
         assert code == 2
         assert "WRONG  cell.json belongs to this folder" in out
         edit_json(cell / "train" / "cell.json", setting_of_another_version=1)
-        seals.seal(cell / "train" / "train.sha256", seals.sealed_files(cell / "train" / "train.sha256"))
+        checksums.seal(
+            cell / "train" / "train.sha256", checksums.sealed_files(cell / "train" / "train.sha256")
+        )
         code, out = seglib("trace", cell)
         assert code == 0, out
         assert "-      cell.json belongs to this folder: not known (cell.setting_of_another_version: " in out
@@ -172,7 +178,7 @@ class TestTrace:
         git("commit", "-q", "-m", "first")
         monkeypatch.setattr(provenance, "SOURCE", project.folder / "seglib")
         record = {"commit": git("rev-parse", "HEAD"), "dirty": False}
-        record["code"] = sources.step_code("train", method="fcn")
+        record["code"] = code_digest.step_code("train", method="fcn")
         assert trace._source("train", record, "fcn").state == "ok"
         code = record["code"] | {"seglib.models.fcn": "0" * 12}
         assert trace._source("train", record | {"code": code}, "fcn").state == "wrong"
@@ -282,7 +288,7 @@ class TestMerge:
         flip_byte(cell / "model.safetensors")
         edit_json(cell / "cell.json", seed=5)
         names = ("model.safetensors", "cell.json", "train_log.jsonl", "provenance.json")
-        seals.seal(cell / "train.sha256", [cell / name for name in names])
+        checksums.seal(cell / "train.sha256", [cell / name for name in names])
         return other
 
     def test_what_is_new_is_taken_and_nothing_is_overwritten(self, seglib, other, project):
@@ -317,7 +323,7 @@ class TestMerge:
         for folder, latency_ms in (("results", 2.0), ("other", 3.0)):
             speed = Path(folder) / cost.relative_to("results").with_suffix(".speed.json")
             speed.write_text(json.dumps({"latency_ms": latency_ms}))
-            seals.seal(speed.with_suffix(".sha256"), [speed])
+            checksums.seal(speed.with_suffix(".sha256"), [speed])
         code, out = seglib("merge", other, "--out", "results")
         assert code == 0
         assert "was measured on another machine than results/models/scenes/fcn" in out

@@ -64,7 +64,7 @@ def test_editing_a_method_retrains_its_cells_only(project):
 
 
 def test_editing_the_loader_retrains_all(project):
-    project.append("seglib/engine/loading.py")
+    project.append("seglib/data/samples.py")
     assert project.planned() == rerun(*ALL)
 
 
@@ -224,7 +224,7 @@ def test_a_frozen_cell_stays_as_it_is(project):
     config["recipes"]["slow"]["lr"] = 0.5
     project.configure(config)
     project.append("seglib/models/isnet.py")
-    project.append("seglib/engine/training.py")
+    project.append("seglib/training/trainer.py")
     trained = {cell for rule, cell in project.planned() if rule == "train"}
     assert trained == {FCN, FCN_FAST}
 

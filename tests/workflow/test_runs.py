@@ -4,7 +4,7 @@ import copy
 
 import pytest
 
-from seglib import config as configuration
+from seglib.experiment import config as configuration
 from tests.workflow.project import CONFIG, FCN, ROOT, Project, copy_code
 
 

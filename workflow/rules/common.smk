@@ -12,10 +12,13 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-from seglib import ablations, paths, registry, sources
-from seglib import config as configuration
-from seglib.cell import NO_WEIGHTS, canonical_json
 from seglib.claims import reading
+from seglib.core import code_digest, registry
+from seglib.core.typed import canonical_json
+from seglib.experiment import ablations, paths
+from seglib.experiment import config as configuration
+from seglib.experiment.recipe import NO_WEIGHTS
+
 
 PLAN = configuration.load(config)
 CONFIG_JSON = canonical_json(config)
@@ -143,7 +146,7 @@ def describe_cell(wildcards):
 
 def digest_dataset_code(step):
     def digest(wildcards):
-        return format_code(sources.step_code(step, dataset=wildcards.dataset))
+        return format_code(code_digest.step_code(step, dataset=wildcards.dataset))
 
     return digest
 
@@ -153,13 +156,13 @@ def digest_method_code(step):
         recorded = recall_frozen(wildcards.cell)
         if recorded and step == "train":
             return format_code(recorded["code"])
-        return format_code(sources.step_code(step, method=CELLS[wildcards.cell].method))
+        return format_code(code_digest.step_code(step, method=CELLS[wildcards.cell].method))
 
     return digest
 
 
 def digest_code(step):
-    return format_code(sources.step_code(step))
+    return format_code(code_digest.step_code(step))
 
 
 def format_code(code):
@@ -214,7 +217,7 @@ class Launcher:
         self.gpus = gpus
 
     def __str__(self):
-        wrapper = f"python -m seglib.gpus {self.gpus} " if self.gpus else ""
+        wrapper = f"python -m seglib.core.gpus {self.gpus} " if self.gpus else ""
         torchrun = (
             f"python -m torch.distributed.run --standalone --nproc-per-node {self.gpus}"
             " --signals-to-handle SIGTERM,SIGINT,SIGUSR1"  # the last would kill it, and it kills the training
@@ -266,7 +269,7 @@ def describe_model(wildcards):
 
 def digest_model_code(step):
     def digest(wildcards):
-        return format_code(sources.step_code(step, method=find_cell(wildcards).method))
+        return format_code(code_digest.step_code(step, method=find_cell(wildcards).method))
 
     return digest
 

@@ -3,7 +3,7 @@
 `snakemake --report report.zip` takes the outputs marked here along, with the captions in workflow/report.
 """
 
-from seglib.reporting import committed
+from seglib.claims import committed
 
 PLANNED_ELSEWHERE = committed.digests()
 

@@ -1,0 +1,137 @@
+"""Turn plain YAML or JSON values into typed dataclasses, with errors that a user can act on.
+
+``parse(Recipe, {"lr": "1e-3"}, "recipes.quick")`` raises::
+
+    ValueError: recipes.quick.lr: '1e-3' is text, not a number (YAML reads 1e-3 as text: write 0.001)
+"""
+
+import dataclasses
+import difflib
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, TypeVar, Union
+
+T = TypeVar("T")
+
+
+def parse(cls: type[T], values: Any, where: str) -> T:
+    """Build the dataclass ``cls`` from ``values``.
+
+    Unknown keys, missing keys and values of another type raise ``ValueError``; the message starts
+    with the dotted path of the setting (``where`` is its root). Integers are accepted for floats,
+    nothing else is converted.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where}: expected settings (key: value), got {values!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            raise ValueError(f"{where}.{key}: unknown setting{suggest(key, fields)}")
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = convert(hints[name], values[name], f"{where}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ValueError(f"{where}.{name}: this setting is required")
+    try:
+        return cls(**arguments)
+    except ValueError as error:  # from __post_init__, which knows the rule but not the place
+        raise ValueError(f"{where}: {error}") from None
+
+
+def convert(hint: Any, value: Any, where: str) -> Any:
+    """``value`` as the type ``hint``, or ``ValueError`` naming the setting ``where``."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if dataclasses.is_dataclass(hint):
+        return parse(hint, value, where)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        choices = [choice for choice in arguments if choice is not type(None)]
+        if len(choices) == 1:
+            return convert(choices[0], value, where)
+        for choice in choices:
+            try:
+                return convert(choice, value, where)
+            except ValueError as error:
+                reason = error
+        raise reason
+    if origin is Literal:
+        if value not in arguments:
+            raise ValueError(f"{where}: {value!r} is not one of {', '.join(map(str, arguments))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"{where}: expected a list, got {value!r}")
+        if arguments[-1] is Ellipsis:
+            arguments = (arguments[0],) * len(value)
+        if len(value) != len(arguments):
+            raise ValueError(f"{where}: expected {len(arguments)} values, got {len(value)}")
+        return tuple(
+            convert(item_hint, item, f"{where}[{i}]")
+            for i, (item_hint, item) in enumerate(zip(arguments, value, strict=True))
+        )
+    if hint is dict or origin is dict:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{where}: expected settings (key: value), got {value!r}")
+        for key in value:
+            if not isinstance(key, str):
+                raise ValueError(f"{where}: the name {key!r} is not text; put it in quotes")
+        value_hint = arguments[1] if arguments else Any
+        return {key: convert(value_hint, item, f"{where}.{key}") for key, item in value.items()}
+    return _scalar(hint, value, where)
+
+
+def check_range(
+    settings: Any, names: str, *, least: float = -math.inf, above: float = -math.inf, most: float = math.inf
+) -> None:
+    """Raise ``ValueError`` if one of the fields ``names`` (separated by blanks) is out of range.
+
+    Of a list every number is checked; ``None`` is none.
+    """
+    for name in names.split():
+        value = getattr(settings, name)
+        for number in value if isinstance(value, tuple) else () if value is None else (value,):
+            if not (least <= number <= most and number > above):
+                low = f"above {above:g}" if above > -math.inf else f"at least {least:g}"
+                high = "" if most == math.inf else f" and at most {most:g}"
+                raise ValueError(f"{name}: {number!r} must be {low}{high}")
+
+
+def suggest(key: str, valid: Iterable[str]) -> str:
+    """``; did you mean 'lr'?`` when something is near, else the list of valid names."""
+    valid = list(valid)
+    near = difflib.get_close_matches(str(key), valid, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; valid: {', '.join(map(str, valid))}"
+
+
+def _scalar(hint: type, value: Any, where: str) -> Any:
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)
+    # bool is a subclass of int in Python, but "true" is never a count.
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    if hint in (int, float) and isinstance(value, str):
+        try:
+            number = float(value)
+        except ValueError:
+            pass
+        else:
+            raise ValueError(
+                f"{where}: {value!r} is text, not a number (YAML reads {value} as text: write {number!r})"
+            )
+    kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
+    raise ValueError(f"{where}: expected {kind}, got {value!r}")
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value: sorted keys, no spaces. Accepts dataclasses."""
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

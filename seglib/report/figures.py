@@ -1,0 +1,300 @@
+"""Figures for papers and for the page: SVG and PNG, equal bytes for equal numbers.
+
+Methods differ in marker as well as in colour, so that the figures read in grey and for colour-blind
+eyes. Every colour has a contrast of at least 3:1 on white and on the page's dark background.
+"""
+
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from seglib.report.summaries import class_means
+from seglib.results.aggregate import Group, Leaderboard
+from seglib.results.inventory import method_label
+from seglib.results.pairs import Pair
+
+INK, FAINT, RULE = "#1b1e22", "#5f666e", "#d5d9de"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#a95aa1", "#7d7d3b", "#3f8fa8", "#c2485e", "#6f6fc4")
+MARKERS = "osD^vP*X"
+FILLS = ("full", "none", "left", "bottom")
+"""Tell the backbones and recipes of a method apart; where there are more, the titles of the points do."""
+THEMED = {INK: "currentColor", FAINT: "var(--faint)", RULE: "var(--rule)", "#ffffff": "var(--ground)"} | {
+    colour: f"var(--s{index})" for index, colour in enumerate(COLOURS)
+}
+"""Fixed colour -> what takes its place on the page, which has a dark mode."""
+WIDTH_IN, LABEL_LENGTH = 4.0, 28
+STYLE = {
+    "axes.edgecolor": FAINT,
+    "axes.grid": True,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.constrained_layout.use": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "grid.color": RULE,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "savefig.facecolor": "white",
+    "svg.fonttype": "path",
+    "svg.hashsalt": "seglib",
+    "text.color": INK,
+    "text.parse_math": False,  # a "$" in a name is a dollar sign
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What a marker stands for: shown when pointed at, on the page."""
+
+    title: str
+    link: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    name: str
+    caption: str
+    svg: str
+    png: bytes
+    points: dict[str, Point]
+
+    def inline(self) -> str:
+        """The SVG for the page: colours follow its theme, ids are unique, points have titles and links."""
+        svg = self.svg[self.svg.index("<svg") :]
+        for fixed, themed in THEMED.items():
+            svg = svg.replace(fixed, themed)
+        for id, point in self.points.items():
+            start = svg.index(f'<g id="{id}">')
+            end = svg.index("</g>", svg.index("</g>", start) + 1) + len("</g>")  # a group within a group
+            link = f'<a href="{escape(point.link)}"><title>{escape(point.title)}</title>'
+            svg = svg[:start] + link + svg[start:end] + "</a>" + svg[end:]
+        svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
+        size = re.search(r'viewBox="[^"]*"', svg).group()
+        label = escape(self.caption)
+        head = f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" role="img" aria-label="{label}" {size}>'
+        return re.sub(r"<svg[^>]*>", head, svg, count=1)
+
+
+def accuracy_against_cost(block: Leaderboard, link: Callable[[Group], str]) -> Drawing | None:
+    """mIoU against multiply-adds; ``None`` unless two groups have both.
+
+    All multiply-adds where they are known of every model, else those of convolutions and matrix products.
+    """
+    costs = [group.records[0].cost for group in block.measured if group.records[0].cost is not None]
+    traced = all(cost["gmacs"] is not None for cost in costs)
+    kind, words = (
+        ("gmacs", "multiply-adds") if traced else ("gmacs_conv_matmul", "conv + matmul multiply-adds")
+    )
+    return _scatter(
+        block,
+        name=f"accuracy-gmacs.{block.name}",
+        caption=f"mIoU against multiply-adds, {block.title}",
+        x=lambda group: (group.records[0].cost or {}).get(kind),
+        x_label=f"{words} at the training crop, 10⁹ (GMACs)",
+        x_interval=lambda group: None,
+        link=link,
+        connect=True,
+    )
+
+
+def region_against_boundary(block: Leaderboard, link: Callable[[Group], str]) -> Drawing | None:
+    """mIoU (up) against mean Boundary IoU (right): methods off the trend trade one for the other."""
+
+    def boundary(group: Group) -> float | None:
+        estimate = group.estimate("boundary_iou")
+        return None if estimate is None else 100 * estimate.mean
+
+    def spread(group: Group) -> float | None:
+        half_width = group.estimate("boundary_iou").half_width
+        return None if half_width is None else 100 * half_width
+
+    return _scatter(
+        block,
+        name=f"miou-boundary-iou.{block.name}",
+        caption=f"mIoU against mean Boundary IoU, {block.title}",
+        x=boundary,
+        x_label="mean Boundary IoU, %",
+        x_interval=spread,
+        link=link,
+        connect=False,
+    )
+
+
+def per_class(block: Leaderboard) -> Drawing | None:
+    """IoU of every class (rows) for every group (columns), lighter is better."""
+    groups = block.measured
+    if not groups:
+        return None
+    names = groups[0].measured[0][1].metrics["class_names"]
+    values = np.array([[np.nan if v is None else v for v in class_means(group, "iou")] for group in groups]).T
+    labels = [_short(block.label(group)) for group in groups]
+    width_in = 1.4 + 0.07 * max(map(len, map(_short, names))) + 0.42 * len(groups)
+    height_in = 0.4 + 0.07 * max(map(len, labels)) + max(1.2, 0.17 * len(names))
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(min(16.0, width_in), min(40.0, height_in)))
+        axes = figure.subplots()
+        image = axes.imshow(100 * values, cmap="cividis", vmin=0, vmax=100, aspect="auto")
+        axes.grid(False)
+        axes.set_yticks(range(len(names)), [_short(name) for name in names])
+        axes.set_xticks(range(len(groups)), labels, rotation=90)
+        axes.tick_params(length=0)
+        if len(groups) <= 16:
+            _write_values(axes, 100 * values)
+        figure.colorbar(image, ax=axes, label="IoU, %")
+        return render(figure, f"per-class-iou.{block.name}", f"IoU per class, {block.title}", {})
+
+
+def ablations(block: Leaderboard, pairs: Sequence[Pair], link: Callable[[Group], str]) -> Drawing | None:
+    """Differences of variants to their parents in mIoU, with the intervals over images and over seeds."""
+    if not pairs:
+        return None
+    points = {}
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, 1.0 + 0.35 * len(pairs)))
+        axes = figure.subplots()
+        axes.axvline(0, color=FAINT, linewidth=0.8)
+        for row, pair in enumerate(pairs):
+            seeds, images = pair.over_seeds["miou"], pair.over_images.get("miou")
+            if seeds is None:
+                continue
+            if images is not None:
+                axes.plot([100 * images.low, 100 * images.high], [row, row], color=COLOURS[0], linewidth=1.2)
+            if seeds.half_width is not None:
+                axes.plot(
+                    [100 * seeds.low, 100 * seeds.high], [row, row], color=COLOURS[0], linewidth=4, alpha=0.45
+                )
+            id = f"point{row}"
+            axes.plot(100 * seeds.mean, row, "o", color=COLOURS[0], markersize=5, gid=id)
+            title = f"{block.label(pair.variant)}: {100 * seeds.mean:+.2f} points"
+            points[id] = Point(title, link(pair.variant))
+        axes.set_yticks(range(len(pairs)), _variant_labels(block, pairs))
+        axes.set_ylim(len(pairs) - 0.5, -0.5)
+        axes.grid(False, axis="y")
+        axes.set_xlabel("Δ mIoU, points")  # short: long names leave the axis little room
+        lines = "thin line 95 % over images, thick line 95 % over seeds"
+        caption = f"Ablations, {block.title}: variant minus parent; {lines}"
+        return render(figure, f"ablations.{block.name}", caption, points)
+
+
+def _variant_labels(block: Leaderboard, pairs: Sequence[Pair]) -> list[str]:
+    """With the method, unless it is the same for all, in a line of its own."""
+    methods = [pair.variant.cell.method for pair in pairs]
+    labels = [
+        _short(block.label(p.variant).removeprefix(f"{m} · ")) for p, m in zip(pairs, methods, strict=True)
+    ]
+    if len(set(methods)) == 1:
+        return labels
+    return [f"{_short(method)}\n{label}" for method, label in zip(methods, labels, strict=True)]
+
+
+def _scatter(
+    block: Leaderboard,
+    *,
+    name: str,
+    caption: str,
+    x: Callable[[Group], float | None],
+    x_label: str,
+    x_interval: Callable[[Group], float | None],
+    link: Callable[[Group], str],
+    connect: bool,
+) -> Drawing | None:
+    groups = [
+        group for group in block.measured if x(group) is not None and group.estimate("miou") is not None
+    ]
+    if len(groups) < 2:
+        return None
+    methods = list(dict.fromkeys(method_label(group.cell) for group in groups))
+    settings = list(dict.fromkeys(_apart(block, group) for group in groups))
+    points = {}
+    with matplotlib.rc_context(STYLE):
+        rows = -(-(len(methods) + min(len(settings), len(FILLS))) // 2)
+        figure = Figure(figsize=(WIDTH_IN, 2.8 + 0.19 * rows))
+        axes = figure.subplots()
+        for index, method in enumerate(methods):
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            family = sorted((g for g in groups if method_label(g.cell) == method), key=x)
+            places = [(x(group), 100 * group.estimate("miou").mean) for group in family]
+            for recipe in dict.fromkeys(g.cell.recipe_name for g in family) if connect else ():
+                same = [p for g, p in zip(family, places, strict=True) if g.cell.recipe_name == recipe]
+                axes.plot(*zip(*same, strict=True), color=colour, linewidth=0.8, alpha=0.5, zorder=1)
+            for group, (right, up) in zip(family, places, strict=True):
+                id = f"point{len(points)}"
+                spread = group.estimate("miou").half_width
+                axes.errorbar(
+                    right,
+                    up,
+                    xerr=x_interval(group),
+                    yerr=None if spread is None else 100 * spread,
+                    color=colour,
+                    elinewidth=0.9,
+                    capsize=2,
+                    zorder=2,
+                )
+                fill = FILLS[settings.index(_apart(block, group)) % len(FILLS)]
+                axes.plot(
+                    right,
+                    up,
+                    marker,
+                    color=colour,
+                    fillstyle=fill,
+                    markerfacecoloralt="white",
+                    markersize=6,
+                    zorder=3,
+                    gid=id,
+                )
+                points[id] = Point(_title(group, x_label, right, up), link(group))
+            axes.plot([], [], marker, color=colour, label=_short(method))
+        for apart, fill in zip(settings, FILLS, strict=False):
+            if apart:
+                axes.plot(
+                    [], [], "o", color=FAINT, fillstyle=fill, markerfacecoloralt="white", label=_short(apart)
+                )
+        axes.margins(0.08)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel("mIoU, %")
+        figure.legend(loc="outside lower left", ncols=2, handletextpad=0.2, fontsize=8)
+        return render(figure, name, caption, points)
+
+
+def _apart(block: Leaderboard, group: Group) -> str:
+    """What tells a group from others of its method: ``resnet18, long``; empty where nothing does."""
+    return block.label(group).removeprefix(method_label(group.cell)).removeprefix(", ")
+
+
+def _write_values(axes: Axes, values: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            ink = "white" if value < 55 else "black"
+            axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=7, color=ink)
+
+
+def render(figure: Figure, name: str, caption: str, points: dict[str, Point]) -> Drawing:
+    """Both files of a figure. ``points``: SVG id of a marker -> what it stands for."""
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
+    return Drawing(name, caption, svg.getvalue(), png.getvalue(), points)
+
+
+def _title(group: Group, x_label: str, right: float, up: float) -> str:
+    combination = f"{method_label(group.cell)}, {group.cell.backbone_name}, {group.cell.recipe_name}"
+    return f"{combination}: mIoU {up:.2f} %, {x_label} {right:.2f}"
+
+
+def _short(name: str) -> str:
+    """Names of any length leave room for the data; tables have them in full."""
+    name = " ".join(name.split())
+    return name if len(name) <= LABEL_LENGTH else name[: LABEL_LENGTH - 1] + "…"

@@ -1,0 +1,118 @@
+"""Look at a prepared data set: splits, class frequencies, and a contact sheet with labels and legend.
+
+    python -m seglib inspect camvid [--data data/camvid] [--out camvid.png]
+
+The page of the data set in a report shows the same tables and pictures.
+"""
+
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from seglib.core.files import atomic_path
+from seglib.core.tables import Table
+from seglib.data.manifest import read_manifest_file
+from seglib.report import datasheets, overlays
+from seglib.report.summaries import class_shares
+
+TILE_WIDTH_PX, PAIRS_PER_ROW, MARGIN_PX = 320, 3, 12
+FONT_PX, LINE_PX, LEGEND_COLUMN_PX = 15, 22, 240
+INK, PAPER = (27, 30, 34), (255, 255, 255)
+
+
+def run(*, dataset: str, data: Path | None, out: Path | None) -> None:
+    """Print the tables and write the contact sheet of the first split with images as PNG ``out``.
+
+    ``data``: the prepared data set (default ``data/<dataset>``). Raises ``ValueError`` or ``OSError`` naming
+    the file for a manifest, an image or a label that is missing or damaged.
+    """
+    data, out = data or Path("data", dataset), out or Path(f"{dataset}.png")
+    manifest = read_manifest_file(data)
+    if manifest["dataset"] != dataset:
+        raise ValueError(f"{data}/manifest.json is of data set {manifest['dataset']}, not {dataset}")
+    splits, classes = datasheets.statistics(manifest)
+    print(_columns(splits), _columns(classes), f"data digest {manifest['data_digest']}", sep="\n\n")
+    sheet = contact_sheet(manifest, data)
+    with atomic_path(out) as temporary:
+        sheet.save(temporary, "PNG")
+    print(f"written: {out}")
+
+
+def contact_sheet(manifest: dict[str, Any], data: Path) -> Image.Image:
+    """Images at equal steps through the first split, each beside its label, above a legend of all classes."""
+    split, entries = datasheets.first_split(manifest)
+    chosen = datasheets.choose(entries)
+    palette, ignore = overlays.colours(manifest), manifest["ignore_index"]
+    pairs = []
+    for index in chosen:
+        files = [data / entries[index][kind] for kind in ("image", "label")]
+        shown = overlays.show_label(*files, palette, ignore)
+        pairs.append((entries[index]["id"], [_tile(picture) for picture in shown[:2]]))
+    rows = [pairs[start : start + PAIRS_PER_ROW] for start in range(0, len(pairs), PAIRS_PER_ROW)]
+    heights = [max(tile.height for _, tiles in row for tile in tiles) + LINE_PX + MARGIN_PX for row in rows]
+    legend = _legend(manifest, split)
+    width = PAIRS_PER_ROW * (2 * TILE_WIDTH_PX + MARGIN_PX) + MARGIN_PX
+    legend_columns = width // LEGEND_COLUMN_PX
+    legend_rows = -(-len(legend) // legend_columns)
+    top = LINE_PX + 2 * MARGIN_PX
+    sheet = Image.new("RGB", (width, top + sum(heights) + (legend_rows + 1) * LINE_PX + MARGIN_PX), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(FONT_PX)
+
+    def write(x: int, y: int, words: str, width_px: int) -> None:
+        while words and draw.textlength(words, font) > width_px:
+            words = words[:-2].rstrip("…") + "…" if len(words) > 2 else ""
+        draw.text((x, y), words, INK, font)
+
+    title = f"{manifest['dataset']}, {split}: {len(chosen)} of {len(entries)} images at equal steps"
+    write(MARGIN_PX, MARGIN_PX, title, width - 2 * MARGIN_PX)
+    for row, height in zip(rows, heights, strict=True):
+        for column, (id, tiles) in enumerate(row):
+            left = MARGIN_PX + column * (2 * TILE_WIDTH_PX + MARGIN_PX)
+            for i, tile in enumerate(tiles):
+                sheet.paste(tile, (left + i * TILE_WIDTH_PX, top))
+            write(left, top + tiles[0].height + 2, id, 2 * TILE_WIDTH_PX)
+        top += height
+    for i, (words, colour) in enumerate(legend):
+        x = MARGIN_PX + i // legend_rows * LEGEND_COLUMN_PX
+        y = top + i % legend_rows * LINE_PX
+        draw.rectangle((x, y, x + FONT_PX, y + FONT_PX), colour, INK)
+        write(x + FONT_PX + 6, y, words, LEGEND_COLUMN_PX - FONT_PX - 12)
+    note = "Share of the labelled pixels of the split. Parts of a label without colour are ignored."
+    write(MARGIN_PX, top + legend_rows * LINE_PX, note, width - 2 * MARGIN_PX)
+    return sheet
+
+
+def _legend(manifest: dict[str, Any], split: str) -> list[tuple[str, str]]:
+    """(name and share, CSS colour) of each class."""
+    shares = class_shares(manifest, split)
+    named = overlays.legend(manifest)
+    return [(f"{100 * s:.2f} %  {name}", colour) for (name, colour), s in zip(named, shares, strict=True)]
+
+
+def _tile(picture: np.ndarray) -> Image.Image:
+    image = Image.fromarray(picture[..., ::-1])
+    return image.resize((TILE_WIDTH_PX, max(1, round(image.height * TILE_WIDTH_PX / image.width))))
+
+
+def _columns(table: Table) -> str:
+    """For the terminal: names to the left, numbers to the right."""
+    lines = [[column.title for column in table.columns]]
+    lines += [[entry.text for entry in row] for row in table.rows]
+    widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            " " * room + words if column.number else words + " " * room
+            for words, column, width in zip(line, table.columns, widths, strict=True)
+            for room in [width - _cells(words)]
+        ).rstrip()
+        for line in lines
+    )
+
+
+def _cells(words: str) -> int:
+    """Columns of a terminal that a text takes: two for each East Asian character."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in words)
