@@ -155,7 +155,7 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: %(default)s"
     )
-    step.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32")
+    step.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32")
     step.add_argument("--threads", type=int, default=_count_cpus(), metavar="N", help="of the CPU arithmetic")
     step.add_argument(
         "--warmup", type=int, default=5, metavar="N", help="untimed batches (default: %(default)s)"

@@ -1,12 +1,18 @@
-"""Turn plain YAML or JSON values into typed dataclasses, with errors that a user can act on.
+"""Turn plain YAML or JSON values into typed dataclasses and back, with errors that a user can act on.
 
 ``parse(Recipe, {"lr": "1e-3"}, "recipes.quick")`` raises::
 
     ValueError: recipes.quick.lr: '1e-3' is text, not a number (YAML reads 1e-3 as text: write 0.001)
+
+A configuration takes the default of a setting that it leaves out. A record may not: an older version wrote
+it, and what an absent field meant then must not follow today's default. So a field that is added to a record says
+what its absence means (:func:`added`), and is left out of what is written at that value: records and
+identities that knew nothing of the field stay as they are.
 """
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import types
@@ -15,14 +21,27 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
+ABSENT_MEANS, FORMERLY = "absent_means", "formerly"
 
 
-def parse(cls: type[T], values: Any, where: str) -> T:
+def added(*, absent_means: Any, default: Any = dataclasses.MISSING) -> Any:
+    """A field that older records lack: it is ``absent_means`` there, ``default`` (or the same) elsewhere."""
+    default = absent_means if default is dataclasses.MISSING else default
+    return dataclasses.field(default=default, metadata={ABSENT_MEANS: absent_means})
+
+
+def renamed(default: Any, formerly: Mapping[Any, Any]) -> Any:
+    """A field whose values have other names in older records: ``formerly`` maps those to today's."""
+    return dataclasses.field(default=default, metadata={FORMERLY: formerly})
+
+
+def parse(cls: type[T], values: Any, where: str, *, recorded: bool = False) -> T:
     """Build the dataclass ``cls`` from ``values``.
 
     Unknown keys, missing keys and values of another type raise ``ValueError``; the message starts
     with the dotted path of the setting (``where`` is its root). Integers are accepted for floats,
-    nothing else is converted.
+    nothing else is converted. ``recorded``: the values are a record's, so that a field that they lack has
+    the value that :func:`added` froze for it, and no other may lack.
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{where}: expected settings (key: value), got {values!r}")
@@ -30,11 +49,18 @@ def parse(cls: type[T], values: Any, where: str) -> T:
     for key in values:
         if key not in fields:
             raise ValueError(f"{where}.{key}: unknown setting{suggest(key, fields)}")
-    hints = typing.get_type_hints(cls)
+    hints = _type_hints(cls)
     arguments = {}
     for name, field in fields.items():
         if name in values:
-            arguments[name] = convert(hints[name], values[name], f"{where}.{name}")
+            value = values[name]
+            if recorded and isinstance(value, str):
+                value = field.metadata.get(FORMERLY, {}).get(value, value)
+            arguments[name] = convert(hints[name], value, f"{where}.{name}", recorded=recorded)
+        elif recorded and ABSENT_MEANS in field.metadata:
+            arguments[name] = field.metadata[ABSENT_MEANS]
+        elif recorded:
+            raise ValueError(f"{where}.{name}: not recorded")
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{where}.{name}: this setting is required")
     try:
@@ -43,22 +69,40 @@ def parse(cls: type[T], values: Any, where: str) -> T:
         raise ValueError(f"{where}: {error}") from None
 
 
-def convert(hint: Any, value: Any, where: str) -> Any:
+def plain(value: Any) -> Any:
+    """A dataclass, with whatever it holds, as JSON values, without the fields that :func:`added` leaves out."""
+    if dataclasses.is_dataclass(value):
+        return {
+            field.name: plain(item)
+            for field in dataclasses.fields(value)
+            if (item := getattr(value, field.name)) != field.metadata.get(ABSENT_MEANS, dataclasses.MISSING)
+        }
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling per value: sorted keys, no spaces. Accepts dataclasses, see :func:`plain`."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def convert(hint: Any, value: Any, where: str, *, recorded: bool = False) -> Any:
     """``value`` as the type ``hint``, or ``ValueError`` naming the setting ``where``."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
     if dataclasses.is_dataclass(hint):
-        return parse(hint, value, where)
+        return parse(hint, value, where, recorded=recorded)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in arguments:
             return None
         choices = [choice for choice in arguments if choice is not type(None)]
         if len(choices) == 1:
-            return convert(choices[0], value, where)
+            return convert(choices[0], value, where, recorded=recorded)
         for choice in choices:
             try:
-                return convert(choice, value, where)
+                return convert(choice, value, where, recorded=recorded)
             except ValueError as error:
                 reason = error
         raise reason
@@ -74,7 +118,7 @@ def convert(hint: Any, value: Any, where: str) -> Any:
         if len(value) != len(arguments):
             raise ValueError(f"{where}: expected {len(arguments)} values, got {len(value)}")
         return tuple(
-            convert(item_hint, item, f"{where}[{i}]")
+            convert(item_hint, item, f"{where}[{i}]", recorded=recorded)
             for i, (item_hint, item) in enumerate(zip(arguments, value, strict=True))
         )
     if hint is dict or origin is dict:
@@ -84,7 +128,9 @@ def convert(hint: Any, value: Any, where: str) -> Any:
             if not isinstance(key, str):
                 raise ValueError(f"{where}: the name {key!r} is not text; put it in quotes")
         value_hint = arguments[1] if arguments else Any
-        return {key: convert(value_hint, item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            key: convert(value_hint, item, f"{where}.{key}", recorded=recorded) for key, item in value.items()
+        }
     return _scalar(hint, value, where)
 
 
@@ -111,6 +157,11 @@ def suggest(key: str, valid: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; valid: {', '.join(map(str, valid))}"
 
 
+@functools.cache
+def _type_hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
+
+
 def _scalar(hint: type, value: Any, where: str) -> Any:
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return float(value)
@@ -128,10 +179,3 @@ def _scalar(hint: type, value: Any, where: str) -> Any:
             )
     kind = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[hint]
     raise ValueError(f"{where}: expected {kind}, got {value!r}")
-
-
-def canonical_json(value: Any) -> str:
-    """One spelling per value: sorted keys, no spaces. Accepts dataclasses."""
-    if dataclasses.is_dataclass(value):
-        value = dataclasses.asdict(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

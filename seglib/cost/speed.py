@@ -14,9 +14,8 @@ GPU hides what Python costs.
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,8 +24,7 @@ from seglib.core import checksums, files, provenance
 from seglib.experiment.recipe import Backbone
 from seglib.models.segmentor import build_segmentor
 from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
-
-Precision = Literal["float32", "bfloat16", "float16"]
+from seglib.numerics.precision import autocast
 
 
 def run(
@@ -38,7 +36,7 @@ def run(
     num_classes: int,
     batch_size: int,
     device: str,
-    precision: Precision,
+    precision: str,
     threads: int,
     warmup: int,
     repeats: int,
@@ -46,7 +44,7 @@ def run(
 ) -> None:
     """Time ``repeats`` batches after ``warmup`` untimed ones; print the result, and write it to ``out``.
 
-    ``threads``: of the CPU arithmetic. ``float32`` is without TF32; the others are torch's autocast.
+    ``threads``: of the CPU arithmetic. ``fp32`` is without TF32; ``bf16`` and ``fp16`` are torch's autocast.
     """
     if warmup < 1 or repeats < 2:
         raise ValueError(f"warmup {warmup}, repeats {repeats}: at least 1 and 2 batches are needed")
@@ -71,7 +69,7 @@ def run(
     what = f"{batch_size} images of {input_hw[0]}x{input_hw[1]}"
     with (
         torch.inference_mode(),
-        _autocast(chosen, precision),
+        autocast(precision, chosen),
         explain_out_of_memory(chosen, what, "lower --batch-size or --input"),
     ):
         timing = measure(forward, device=chosen, warmup=warmup, repeats=repeats)
@@ -165,7 +163,3 @@ def _time(forward: Callable[[], None], device: torch.device, calls: int) -> floa
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _autocast(device: torch.device, precision: Precision) -> AbstractContextManager:
-    return nullcontext() if precision == "float32" else torch.autocast(device.type, getattr(torch, precision))

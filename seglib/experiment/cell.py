@@ -55,4 +55,5 @@ class Cell:
 
     @staticmethod
     def from_json(text: str) -> "Cell":
-        return typed.parse(Cell, json.loads(text), "cell")
+        """A recorded cell. ``ValueError`` for what is no cell, or one of a newer version."""
+        return typed.parse(Cell, json.loads(text), "cell", recorded=True)

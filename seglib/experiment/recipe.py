@@ -6,7 +6,10 @@ No torch import: Snakemake parses this.
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from seglib.core.typed import check_range
+from seglib.core.typed import check_range, renamed
+
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+"""Name in records of schema 1 -> today's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +106,7 @@ class Recipe:
     norm_batch_size: int | None = None
     """Images that batch norm must see together, or the training does not start; ``None``: any number."""
     loss: Loss = Loss()
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["fp32", "bf16", "fp16"] = renamed("fp32", formerly=PRECISIONS)
     channels_last: bool = True
     compile: bool = False
     sync_batch_norm: bool = True

@@ -1,17 +1,16 @@
-"""Which arithmetic runs in half precision."""
+"""The arithmetic of a forward pass: ``fp32``, or torch's autocast to ``bf16`` or ``fp16``."""
 
 from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
 
-from seglib.experiment.recipe import Recipe
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def autocast(recipe: Recipe, device: torch.device) -> AbstractContextManager:
-    """The context in which the forward pass of a training runs."""
-    dtype = getattr(torch, recipe.precision)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
+    """The context in which a forward pass of that precision runs."""
+    return torch.autocast(device.type, HALF.get(precision), enabled=precision in HALF)
 
 
 def keep_depthwise_in_float32(model: nn.Module) -> None:

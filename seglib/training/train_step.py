@@ -52,7 +52,7 @@ class Stepper:
         self.criterion = build_criterion(recipe.loss)
         if world_size() > 1 and recipe.sync_batch_norm:
             model = synchronise(model, device)
-        if device.type == "cpu" and recipe.precision == "bfloat16":
+        if device.type == "cpu" and recipe.precision == "bf16":
             keep_depthwise_in_float32(model)
         layout = torch.channels_last if recipe.channels_last else torch.contiguous_format
         self.model = model.to(device=device, memory_format=layout).train()
@@ -61,7 +61,7 @@ class Stepper:
             losses = self.parallel = Parallel(self.model)
         self.losses = torch.compile(losses) if recipe.compile else losses
         self.optimizer = build_optimizer(self.model, recipe)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "float16")
+        self.scaler = torch.amp.GradScaler(device.type, enabled=recipe.precision == "fp16")
 
     @property
     def padding_color(self) -> tuple[int, int, int]:
@@ -85,7 +85,7 @@ class Stepper:
         ):
             for part, (images, labels) in enumerate(self._parts_on_device(batch), start=1):
                 with self._gradients_stay_here(until=part == parts):
-                    with autocast(self.recipe, self.device):
+                    with autocast(self.recipe.precision, self.device):
                         terms = self.losses(images, labels, self.criterion, position)
                         loss = sum(terms.values())
                     self.scaler.scale(loss / parts).backward()

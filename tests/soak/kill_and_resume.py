@@ -30,7 +30,7 @@ from tests.unit.training.test_trainer import assert_same, make_cell, newest, rea
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 RECIPES = (
     {"threads": 2},
-    {"threads": 2, "optimizer": "adamw", "lr": 0.001, "precision": "bfloat16", "accumulate": 2},
+    {"threads": 2, "optimizer": "adamw", "lr": 0.001, "precision": "bf16", "accumulate": 2},
     {"threads": 1, "class_uniform": 0.5, "clip_grad_norm": 1.0, "color_jitter": 0.25, "blur": 0.5},
 )
 

@@ -144,7 +144,7 @@ class Fabricated:
                 "cpu": "Some CPU x 2",
                 "gpu": None,
                 "threads": 2,
-                "precision": "float32",
+                "precision": "fp32",
                 "latency_ms": {"median": 12.5, "q25": 12.0, "q75": 14.0},
                 "images_per_s": 80.0,
                 "peak_mem_gib": 0.5,

@@ -88,7 +88,8 @@ def test_an_interrupt_says_that_the_next_run_goes_on(call, monkeypatch):
 TERMINATED = """
 import os, signal, sys
 from pathlib import Path
-from seglib import cli, files, registry
+from seglib import cli
+from seglib.core import files, registry
 def step(out, **_):
     with files.atomic_folder(out) as folder:
         (folder / "0.png").touch()

@@ -81,7 +81,7 @@ FILE = {"weights": "a.safetensors", "weights_sha256": "0" * 64}
         ({"threads": 1, "deterministic": False, "norm_batch_size": 16}, {}, {}, True),
         ({"optimizer": "adamw"}, {}, {}, False),
         ({"photometric": False}, {}, {}, False),
-        ({"precision": "bfloat16"}, {}, {}, False),
+        ({"precision": "bf16"}, {}, {}, False),
         ({"loss": Loss(name="ohem")}, {}, {}, False),
         ({}, {"model": "resnet101c", "output_stride": 16}, {}, True),
         ({}, FILE | {"weights": "renamed.safetensors"}, {}, True),

@@ -44,7 +44,7 @@ def test_tables_agree_with_themselves(name):
 
 def test_class_tables_need_no_heavy_import():
     code = (
-        "import sys; from seglib import registry\n"
+        "import sys; from seglib.core import registry\n"
         "for target in registry.DATASETS.values(): registry.resolve(target).CLASSES\n"
         "print([name for name in ('torch', 'cv2', 'requests', 'matplotlib') if name in sys.modules])"
     )

@@ -385,7 +385,7 @@ WORKER_KILLED = (
 def test_a_terminated_score_leaves_no_file_and_no_worker(folders, whom, end):
     """A worker sends the signal: to all processes, as Slurm does, to the first one or to itself."""
     code = (
-        "import os, sys, time\nfrom seglib import cli, scoring\n"
+        "import os, sys, time\nfrom seglib import cli\nfrom seglib.evaluation import score as scoring\n"
         f"scoring.count_image = lambda *_: ({whom.format(int(signal.SIGTERM))}, time.sleep(40))\n"
         "cli.main(sys.argv[1:])"
     )

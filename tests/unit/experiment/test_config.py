@@ -260,7 +260,7 @@ def test_every_setting_is_explained():
 
 def test_checking_a_configuration_imports_no_torch():
     code = (
-        "import sys; from seglib import config\n"
+        "import sys; from seglib.experiment import config\n"
         "config.load(config.read('config/default.yaml'))\n"
         "sys.exit(any(name in sys.modules for name in ('torch', 'timm', 'torchvision')))"
     )

@@ -14,7 +14,7 @@ def test_depthwise_convolutions_stay_in_float32_and_all_others_do_not():
     model = nn.ModuleDict({"plain": nn.Conv2d(4, 8, 3), "depthwise": nn.Conv2d(8, 8, 3, groups=8)})
     images = torch.randn(2, 4, 9, 9)
     keep_depthwise_in_float32(model)
-    with autocast(recipe("bfloat16"), torch.device("cpu")):
+    with autocast("bf16", torch.device("cpu")):
         middle = model["plain"](images)
         found = model["depthwise"](middle)
     assert (middle.dtype, found.dtype) == (torch.bfloat16, torch.float32)
@@ -26,5 +26,5 @@ def test_depthwise_convolutions_stay_in_float32_and_all_others_do_not():
 
 
 def test_float32_recipes_are_not_autocast():
-    with autocast(recipe("float32"), torch.device("cpu")):
+    with autocast("fp32", torch.device("cpu")):
         assert nn.Conv2d(3, 3, 1)(torch.ones(1, 3, 2, 2)).dtype == torch.float32

@@ -124,7 +124,7 @@ VARIETY = {
     "adamw, half precision, small parts": {
         "optimizer": "adamw",
         "lr": 0.001,
-        "precision": "bfloat16",
+        "precision": "bf16",
         "accumulate": 2,
         "clip_grad_norm": 1.0,
         "channels_last": False,
@@ -294,7 +294,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(miniature):
     after = []
     for accumulate in (1, 2):
         cell = make_cell(
-            method_options={"width": 16, "dropout": 0.0}, accumulate=accumulate, precision="float32"
+            method_options={"width": 16, "dropout": 0.0}, accumulate=accumulate, precision="fp32"
         )
         stepper = Stepper(cell=cell, num_classes=4, weights=None, device=torch.device("cpu"))
         stepper.model.double()
@@ -435,7 +435,7 @@ def test_lack_of_memory_names_sizes_and_what_to_lower(miniature, tmp_path, monke
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 EiB")
 
     monkeypatch.setattr("seglib.training.train_step.build_criterion", lambda spec: exhaust)
-    with pytest.raises(ValueError, match=r"2 crops of 32x40 .*float32; .* GiB .*raise recipe.accumulate"):
+    with pytest.raises(ValueError, match=r"2 crops of 32x40 .*fp32; .* GiB .*raise recipe.accumulate"):
         train(make_cell(accumulate=2), miniature, tmp_path)
     assert not (tmp_path / "checkpoints" / "failed.json").exists()
 
@@ -468,7 +468,7 @@ def test_a_gpu_that_is_not_there_is_a_clear_error():
 
 
 def test_half_precision_scales_its_loss(miniature, tmp_path):
-    train(make_cell(precision="float16", iterations=3), miniature, tmp_path)
+    train(make_cell(precision="fp16", iterations=3), miniature, tmp_path)
     assert all(0 < line["loss"] < 10 for line in read_log(tmp_path))
 
 

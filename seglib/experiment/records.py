@@ -1,0 +1,329 @@
+"""What the steps leave on disk, each record with one type, read and written here alone.
+
+    training = read(Training, folder / "provenance.json")  # None where there is none
+    training.time_s, training.versions["torch"], training.attempts[0].cpu
+
+A record carries its version in ``schema``. A field that is added to one says what its absence means
+(:func:`seglib.core.typed.added`), so that a record keeps its meaning whatever later versions have as default.
+No field is taken away or given another meaning: the new meaning gets a new field. Units are in the names,
+fractions are 0 to 1. No torch import: Snakemake, status and the report read these.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from seglib.core import typed
+from seglib.core.files import write_json
+from seglib.core.typed import added, plain, renamed
+from seglib.experiment.recipe import PRECISIONS, Backbone, Protocol
+
+R = TypeVar("R")
+SCHEMA = 2
+"""Of the records that are written. 1: digests of whole files, and precisions as torch names them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """Which process wrote a record: its command, machine, versions and source."""
+
+    command: str
+    host: str
+    cpu: str
+    gpu: str | None
+    driver: str | None
+    versions: dict[str, str | None]
+    """Package -> version; of ``torch`` with its build."""
+    commit: str | None
+    """``None`` where seglib was no part of a git checkout."""
+    dirty: bool
+    dirty_diff_sha256: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A process that worked at a training, as it was when it began."""
+
+    after_iteration: int
+    host: str
+    cpu: str
+    gpu: str | None
+    driver: str | None
+    versions: dict[str, str | None]
+    commit: str | None
+    dirty: bool
+    dirty_diff_sha256: str | None
+    device: str
+    processes: int
+    norm_batch_size: int
+    """Images that batch norm saw together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training(Origin):
+    """``train/provenance.json``; the origin is the last attempt's."""
+
+    schema: int = added(absent_means=1, default=SCHEMA)
+    device: str
+    processes: int
+    norm_batch_size: int
+    cell_id: str
+    started: str
+    finished: str
+    time_s: float
+    """Of all attempts together."""
+    threads: int
+    peak_mem_gib: float
+    images_per_s: float
+    data_digest: str
+    code: dict[str, str]
+    """Module -> digest of what trained, see :mod:`seglib.core.code_digest`."""
+    resumed: int
+    attempts: tuple[Attempt, ...] = added(absent_means=())
+    """Empty where they were not recorded one by one."""
+    encoder_sha256: str | None = added(absent_means=None)
+    """Of the encoder's initial weights."""
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """``checkpoints/failed.json``: an error that the same training would meet again."""
+
+    schema: int = added(absent_means=1, default=SCHEMA)
+    key: str
+    """Of the checkpoints of the version that failed."""
+    reason: str
+    time: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Origin):
+    """``prediction.json`` beside the predictions of a split."""
+
+    schema: int = added(absent_means=1, default=SCHEMA)
+    cell_id: str
+    model_sha256: str
+    code: dict[str, str]
+    split: str
+    protocol: Protocol
+    num_images: int
+    data_digest: str
+    device: str
+    peak_mem_gib: float
+    finished: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnPrediction(Origin):
+    """``prediction.json`` beside the predictions of a user's own images."""
+
+    schema: int = added(absent_means=1, default=SCHEMA)
+    cell_id: str
+    model_sha256: str
+    protocol: Protocol
+    classes: tuple[str, ...]
+    num_images: int
+    failures: dict[str, str]
+    """Image -> why it was left out."""
+    device: str
+    finished: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring(Origin):
+    """``scoring.json``: which files were scored."""
+
+    schema: int = added(absent_means=1, default=SCHEMA)
+    predictions_sha256: str
+    labels_sha256: str
+    finished: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricSettings:
+    num_classes: int
+    ignore_index: int
+    boundary_ratio: float
+    contour_radii_px: tuple[int, ...]
+    ignored_pixels: str
+    """This and the next three: policies, in words."""
+    absent_classes: str
+    boundary_width_px: str
+    boundary_f: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerClass:
+    """In label order; ``None`` where a class is undefined."""
+
+    iou: tuple[float | None, ...]
+    boundary_iou: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+    boundary_f: dict[str, tuple[float | None, ...]]
+    """Radius in pixels -> values."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageComparison:
+    """This result minus another, over images; ``low`` and ``high`` bound the difference."""
+
+    difference: float
+    low: float
+    high: float
+    probability_of_improvement: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """``seglib score --against``: a paired bootstrap over images."""
+
+    file: str
+    question: str
+    method: str
+    confidence: float
+    metrics: dict[str, ImageComparison]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """``metrics.json``; everything but ``against`` follows from ``counts.npz``."""
+
+    schema: int
+    settings: MetricSettings
+    num_images: int
+    num_labels: int
+    """Of the whole split; more than ``num_images`` mark a number of a part of it."""
+    class_names: tuple[str, ...]
+    miou: float | None
+    boundary_iou: float | None
+    pixel_accuracy: float | None
+    mean_accuracy: float | None
+    fwiou: float | None
+    boundary_f: dict[str, float | None]
+    """Radius in pixels -> mean over classes."""
+    per_class: PerClass
+    category_miou: float | None = added(absent_means=None)
+    category_iou: dict[str, float | None] | None = added(absent_means=None)
+    """``None`` where the classes have no categories."""
+    against: Against | None = added(absent_means=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModuleCost:
+    name: str
+    depth: int
+    params: int
+    macs_conv_matmul: float
+    macs: float | None
+    """``None`` where fvcore did not run."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counter:
+    version: str
+    ran: bool
+    why_not: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """``models/.../HxW.json``: parameters and multiply-adds of a model, for one image."""
+
+    schema: int
+    method: str
+    method_options: dict[str, Any]
+    backbone: Backbone
+    input_hw: tuple[int, int]
+    num_classes: int
+    params: int
+    params_backbone: int
+    params_head: int
+    params_training_only: int
+    gmacs: float | None
+    gmacs_conv_matmul: float
+    gmacs_backbone: float | None
+    gmacs_conv_matmul_backbone: float
+    gmacs_head: float | None
+    gmacs_conv_matmul_head: float
+    elementwise_share: float | None
+    gflops: float | None
+    gflops_conv_matmul: float
+    macs: dict[str, int]
+    macs_by_operator: dict[str, int]
+    modules: tuple[ModuleCost, ...]
+    unsupported_ops: dict[str, int]
+    counters: dict[str, Counter]
+    mem_gib: float
+    conventions: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """Milliseconds of one call."""
+
+    median: float
+    q25: float
+    q75: float
+    iqr: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed(Origin):
+    """``models/.../HxW.speed.json``: latency and memory of a model on one machine."""
+
+    schema: int
+    method: str
+    method_options: dict[str, Any]
+    backbone: Backbone
+    input_hw: tuple[int, int]
+    num_classes: int
+    batch_size: int
+    device: str
+    precision: str = renamed("fp32", formerly=PRECISIONS)
+    memory_format: str
+    threads: int
+    warmup: int
+    repeats: int
+    latency_ms: Latency
+    latencies_ms: tuple[float, ...]
+    images_per_s: float
+    peak_mem_gib: float
+    peak_mem_of: str
+
+
+def read(kind: type[R], path: Path) -> R | None:
+    """The record of that kind in a file; ``None`` where there is no file.
+
+    ``ValueError`` with the file and the field for one that is damaged, foreign or of a newer version.
+    """
+    values = read_json(path)
+    return None if values is None else parse(kind, values, path)
+
+
+def parse(kind: type[R], values: Any, path: Path) -> R:
+    """A record from the content of the file ``path``; errors as in :func:`read`."""
+    try:
+        return typed.parse(kind, values, kind.__name__.lower(), recorded=True)
+    except ValueError as error:
+        raise ValueError(
+            f"{path}: {error}; delete it and run its step again, or use a newer seglib"
+        ) from None
+
+
+def write(path: Path, record: Any) -> None:
+    """Write a record as indented JSON, atomically."""
+    write_json(path, plain(record))
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file, ``None`` where there is none; ``ValueError`` where it is damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise ValueError(f"{path}: not valid JSON; delete it and run the workflow again") from None
