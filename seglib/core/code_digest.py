@@ -2,8 +2,8 @@
 
 A step's identity holds a digest of every seglib module that its result can depend on: the transitive closure
 of the static imports of the step, of its method and of its data set. What an edit costs is decided by the
-folder. Modules in :data:`FREE` carry, show, store or record values and compute none: they are left out, but for
-the steps that only read results (:data:`READERS`), where they decide what is read.
+folder. Modules in :data:`FREE` carry, show, store or record values and compute none: they are left out, but
+for the steps that only read results (:data:`READERS`), where they decide what is read.
 
 A digest is of behaviour: comments, docstrings, blank lines and ``FIDELITY`` tables are cut out of the source
 by position. So prose is free, and a digest is equal on every supported Python (tokens are not: an f-string is

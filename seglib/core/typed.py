@@ -5,8 +5,8 @@
     ValueError: recipes.quick.lr: '1e-3' is text, not a number (YAML reads 1e-3 as text: write 0.001)
 
 A configuration takes the default of a setting that it leaves out. A record may not: an older version wrote
-it, and what an absent field meant then must not follow today's default. So a field that is added to a record says
-what its absence means (:func:`added`), and is left out of what is written at that value: records and
+it, and what an absent field meant then must not follow today's default. So a field that is added to a record
+says what its absence means (:func:`added`), and is left out of what is written at that value: records and
 identities that knew nothing of the field stay as they are.
 """
 
@@ -70,7 +70,7 @@ def parse(cls: type[T], values: Any, where: str, *, recorded: bool = False) -> T
 
 
 def plain(value: Any) -> Any:
-    """A dataclass, with whatever it holds, as JSON values, without the fields that :func:`added` leaves out."""
+    """A dataclass, with whatever it holds, as JSON values; without what :func:`added` leaves out."""
     if dataclasses.is_dataclass(value):
         return {
             field.name: plain(item)
