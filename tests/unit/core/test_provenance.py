@@ -70,6 +70,5 @@ def test_a_description_is_json_without_the_environment(monkeypatch):
 
 
 def test_describing_imports_no_torch():
-    code = "import sys; from seglib.core import provenance; provenance.describe(); assert 'torch' not in sys.modules"
-        "import sys; from seglib.core import provenance; provenance.describe()\n"
-        "assert 'torch' not in sys.modules"
+    code = "import sys; from seglib.core import provenance; provenance.describe(); "
+    code += "assert 'torch' not in sys.modules"
