@@ -72,3 +72,4 @@ def test_a_description_is_json_without_the_environment(monkeypatch):
 def test_describing_imports_no_torch():
     code = "import sys; from seglib.core import provenance; provenance.describe(); "
     code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
