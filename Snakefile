@@ -39,24 +39,24 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        list_results,  # a page of what a failed run had would satisfy Snakemake by itself
+        RUN.list_results,  # a page of what a failed run had would satisfy Snakemake by itself
         "<reports>/index.html",
 
 
-for ablation_name in ABLATIONS:
+for ablation_name in RUN.ablations:
 
     rule:
         name:
             f"ablation_{ablation_name}"
         input:
-            list_ablation_results(ablation_name),  # as for `all`
+            RUN.list_ablation_results(ablation_name),  # as for `all`
             f"<reports>/ablations/{ablation_name}/index.html",
 
 
 onerror:
     for wanted, folder in list_wanted_reports():
         shell(
-            "python -m seglib report --config {wanted:q} --results {RESULTS:q} --out {folder:q} --partial"
+            "python -m seglib report --config {wanted:q} --results {RUN.config.results:q} --out {folder:q} --partial"
         )
         # Older than any result, so that the next run does not take this page for the whole one. (Snakemake
         # takes the time 0 for none.)

@@ -110,7 +110,7 @@ def ask_snakemake(arguments: Sequence[str]) -> tuple[list[PlannedJob], Any]:
     jobs = [_job(job, workflow.dag.reason(job)) for job in workflow.dag.needrun_jobs()]
     return [
         job for job in jobs if job.rule not in TARGETS and not job.rule.startswith("ablation_")
-    ], workflow.globals["WHOLE"]
+    ], workflow.globals["RUN"].whole
 
 
 def _job(job: Any, reason: Any) -> PlannedJob:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-CODE = re.compile(r"(seglib[\w.]*)=([0-9a-f]+)")
+CODE = re.compile(r"(seglib[\w.:]*)=([0-9a-f]+)")
 
 
 def changes(old: Iterable[str], new: Iterable[str]) -> list[str]:

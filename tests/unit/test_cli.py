@@ -1,3 +1,4 @@
+import shlex
 import signal
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from seglib import cli
-from seglib.core import registry
+from seglib.core import code_digest, command_line, registry
 
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +80,7 @@ def test_an_interrupt_says_that_the_next_run_goes_on(call, monkeypatch):
     def interrupted(**_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(registry, "resolve", lambda target: interrupted)
+    monkeypatch.setattr("seglib.data.download.run", interrupted)
     code, _, err = call("download", "scenes", "--out", "raw")
     assert code == 130
     assert "the next run goes on from here" in err
@@ -89,7 +90,8 @@ TERMINATED = """
 import os, signal, sys
 from pathlib import Path
 from seglib import cli
-from seglib.core import files, registry
+from seglib.core import files
+from seglib.data import download
 def step(out, **_):
     with files.atomic_folder(out) as folder:
         (folder / "0.png").touch()
@@ -97,7 +99,7 @@ def step(out, **_):
             os.kill(os.getpid(), signal.SIGTERM)
         finally:
             os.kill(os.getpid(), signal.SIGTERM)
-registry.resolve = lambda target: step
+download.run = step
 cli.main(["download", "scenes", "--out", sys.argv[1]])
 """
 
@@ -120,7 +122,7 @@ def seen(monkeypatch):
     def step(**_):
         seen.append(signal.getsignal(signal.SIGTERM))
 
-    monkeypatch.setattr(registry, "resolve", lambda target: step)
+    monkeypatch.setattr("seglib.data.download.run", step)
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
     yield seen
     signal.signal(signal.SIGTERM, before)
@@ -152,3 +154,46 @@ def test_no_account_of_an_address_is_printed(call, tmp_path):
     assert (code, output) == (2, "")
     assert "https://***@example.org/x" in errors
     assert "s3cret" not in errors
+
+
+HEAVY = ("torch", "timm", "pandas", "matplotlib", "numpy", "cv2", "yaml")
+
+
+def test_no_help_imports_anything_heavy():
+    code = f"""
+import contextlib, io, sys
+from seglib import cli
+from seglib.core import code_digest, command_line, registry
+for step in registry.STEPS:
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+        cli.main([step, "--help"])
+sys.exit(", ".join({{name.split(".")[0] for name in sys.modules}} & set({HEAVY})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_spelled_line_is_what_the_parser_reads():
+    line = command_line.spell(
+        "score", predictions=Path("a b"), labels="l", num_classes=3, subset=True, csv=False, out="m.json"
+    )
+    assert line.startswith("python -m seglib score --predictions 'a b' ")
+    options = vars(cli._parser().parse_args(shlex.split(line)[3:]))
+    assert (options["predictions"], options["num_classes"]) == (Path("a b"), 3)
+    assert (options["subset"], options["csv"], options["against"]) == (True, False, None)
+    assert command_line.spell("merge", sources=["a", "b"], out="c").endswith("merge a b --out c")
+    with pytest.raises(ValueError, match="no option 'classes'"):
+        command_line.spell("score", classes=3)
+
+
+def test_a_job_that_is_to_run_other_code_stops(call, tmp_path, monkeypatch):
+    """As where another checkout, or an installed seglib, comes first on the path."""
+    calls = []
+    monkeypatch.setattr("seglib.data.download.run", lambda **options: calls.append(options))
+    digest = code_digest.summary_digest(code_digest.step_code("download", dataset="scenes"))
+    cli.main(["download", "scenes", "--out", str(tmp_path), "--code", digest])
+    assert len(calls) == 1
+    code, _, err = call("download", "scenes", "--out", str(tmp_path), "--code", "0123456789ab")
+    assert code == 2
+    assert "is not the code that the workflow planned this job for" in err.splitlines()[-1]
+    assert len(calls) == 1

@@ -15,24 +15,28 @@ rule train:
         provenance="<results>/cells/{cell}/train/provenance.json",
     log:
         "<logs>/cells/{cell}/train.log",
+    benchmark:
+        "<logs>/cells/{cell}/train.tsv"
+    wildcard_constraints:
+        cell=RUN.cells_to_train,
     conda:
         "../../environment.yml"
-    threads: count_training_threads
+    threads: RUN.count_training_threads
     resources:
-        gpu=count_training_gpus,
-        cpus_per_task=count_training_cpus,
+        gpu=RUN.count_training_gpus,
+        cpus_per_task=RUN.count_training_cpus,
         mem_mb=grow(24000),
         runtime=grow(720),
     params:
-        cell=describe_cell,
+        cell=RUN.describe_cell,
         data_digest=digest_data,
-        code=digest_method_code("train"),
+        code=RUN.digest_code("train"),
         folder=subpath(output.model, ancestor=2),
         data=subpath(input.manifest, parent=True),
-        run=choose_training_options,
-        python=launch,
+        run=RUN.options("train", "device", "workers", "checkpoint_interval_s", "cache"),
+        seglib=RUN.launch,
     shell:
-        "{params.python} -m seglib train --cell {params.cell:q} --data {params.data:q}"
+        "{params.seglib} train --cell {params.cell:q} --data {params.data:q}"
         " --out {params.folder:q}/train --checkpoints {params.folder:q}/checkpoints"
         " {params.run} > {log:q} 2>&1"
 
@@ -45,25 +49,29 @@ rule predict:
         directory("<results>/cells/{cell}/{test}/predictions"),
     log:
         "<logs>/cells/{cell}/{test}/predict.log",
+    benchmark:
+        "<logs>/cells/{cell}/{test}/predict.tsv"
+    wildcard_constraints:
+        cell=RUN.cells_to_test,
     conda:
         "../../environment.yml"
-    threads: count_training_threads
+    threads: RUN.count_training_threads
     resources:
-        gpu=min(1, GPUS),
-        cpus_per_task=count_cpus,
+        gpu=RUN.gpus,
+        cpus_per_task=RUN.count_cpus,
         mem_mb=grow(16000),
         runtime=grow(240),
     params:
-        protocol=describe_protocol,
-        split=name_split,
+        protocol=RUN.describe_protocol,
+        split=RUN.name_split,
         data_digest=digest_data,
-        code=digest_method_code("predict"),
+        code=RUN.digest_code("predict"),
         model=subpath(input.model, parent=True),
         data=subpath(input.manifest, parent=True),
-        run=RunSetting(device=PLAN.config.device, workers=PLAN.config.workers),
-        python=launch,
+        run=RUN.options("predict", "device", "workers"),
+        seglib=RUN.launch,
     shell:
-        "{params.python} -m seglib predict --model {params.model:q} --data {params.data:q}"
+        "{params.seglib} predict --model {params.model:q} --data {params.data:q}"
         " --split {params.split} --protocol {params.protocol:q} --out {output:q}"
         " {params.run} > {log:q} 2>&1"
 
@@ -77,24 +85,30 @@ rule score:
         counts="<results>/cells/{cell}/{test}/counts.npz",
     log:
         "<logs>/cells/{cell}/{test}/score.log",
+    benchmark:
+        "<logs>/cells/{cell}/{test}/score.tsv"
+    wildcard_constraints:
+        cell=RUN.cells_to_test,
     conda:
         "../../environment.yml"
     resources:
         mem_mb=grow(8000),
         runtime=grow(120),
     params:
-        split=name_split,
+        split=RUN.name_split,
         data=subpath(input.manifest, parent=True),
         data_digest=digest_data,
-        num_classes=count_classes,
-        boundary_ratio=PLAN.config.boundary_ratio,
-        images=choose_scored_images,
-        code=digest_code("score"),
+        num_classes=RUN.count_classes,
+        boundary_ratio=RUN.config.boundary_ratio,
+        images=RUN.choose_scored_images,
+        code=RUN.digest_code("score"),
+        run=RUN.options("score"),
+        seglib=RUN.launch,
     shell:
-        "python -m seglib score --predictions {input.predictions:q} --labels {params.data:q}/labels/{params.split}"
+        "{params.seglib} score --predictions {input.predictions:q} --labels {params.data:q}/labels/{params.split}"
         " --num-classes {params.num_classes} --class-names {params.data:q}/classes.txt"
         " --boundary-ratio {params.boundary_ratio} {params.images} --out {output.metrics:q}"
-        " --workers {threads} > {log:q} 2>&1"
+        " --workers {threads} {params.run} > {log:q} 2>&1"
 
 
 rule complexity:
@@ -102,13 +116,19 @@ rule complexity:
         "<results>/models/{model}.json",
     log:
         "<logs>/models/{model}.log",
+    benchmark:
+        "<logs>/models/{model}.tsv"
+    wildcard_constraints:
+        model=RUN.models_to_measure,
     conda:
         "../../environment.yml"
     params:
-        model=describe_model,
-        code=digest_model_code("complexity"),
+        model=RUN.describe_model,
+        code=RUN.digest_code("complexity"),
+        run=RUN.options("complexity"),
+        seglib=RUN.launch,
     shell:
-        "python -m seglib complexity {params.model:q} --out {output:q} > {log:q} 2>&1"
+        "{params.seglib} complexity {params.model:q} --out {output:q} {params.run} > {log:q} 2>&1"
 
 
 rule speed:
@@ -116,18 +136,22 @@ rule speed:
         "<results>/models/{model}.speed.json",
     log:
         "<logs>/models/{model}.speed.log",
+    benchmark:
+        "<logs>/models/{model}.speed.tsv"
+    wildcard_constraints:
+        model=RUN.models_to_measure,
     conda:
         "../../environment.yml"
     threads: ALL_CORES  # so that nothing runs beside a timing
     resources:
-        gpu=min(1, GPUS),
+        gpu=RUN.gpus,
         cpus_per_task=8,
         mem_mb=grow(16000),
         runtime=grow(60),
     params:
-        model=describe_model,
-        code=digest_model_code("speed"),
-        run=RunSetting(device=PLAN.config.device),
-        python=launch,
+        model=RUN.describe_model,
+        code=RUN.digest_code("speed"),
+        run=RUN.options("speed", "device"),
+        seglib=RUN.launch,
     shell:
-        "{params.python} -m seglib speed {params.model:q} {params.run} --out {output:q} > {log:q} 2>&1"
+        "{params.seglib} speed {params.model:q} {params.run} --out {output:q} > {log:q} 2>&1"

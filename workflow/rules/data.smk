@@ -11,16 +11,19 @@ rule download:
         "<data>/{dataset}/raw/source.json",
     log:
         "<logs>/data/{dataset}/download.log",
+    benchmark:
+        "<logs>/data/{dataset}/download.tsv"
     retries: 2
     conda:
         "../../environment.yml"
     params:
-        code=digest_dataset_code("download"),
+        code=RUN.digest_code("download"),
         out=subpath(output[0], parent=True),
-        data_root=choose_data_root,
-        mirror=choose_mirror,
+        data_root=RUN.choose_data_root,
+        run=RUN.options("download"),
+        seglib=RUN.launch,
     shell:
-        "python -m seglib download {wildcards.dataset} --out {params.out:q} {params.data_root:q} {params.mirror}"
+        "{params.seglib} download {wildcards.dataset} --out {params.out:q} {params.data_root:q} {params.run}"
         " > {log:q} 2>&1"
 
 
@@ -31,6 +34,8 @@ checkpoint prepare:
         manifest="<data>/{dataset}/manifest.json",
     log:
         "<logs>/data/{dataset}/prepare.log",
+    benchmark:
+        "<logs>/data/{dataset}/prepare.tsv"
     conda:
         "../../environment.yml"
     threads: ALL_CORES
@@ -39,9 +44,11 @@ checkpoint prepare:
         mem_mb=grow(8000),
         runtime=grow(120),
     params:
-        code=digest_dataset_code("prepare"),
+        code=RUN.digest_code("prepare"),
         out=subpath(output.manifest, parent=True),
         raw=subpath(input[0], parent=True),
+        run=RUN.options("prepare"),
+        seglib=RUN.launch,
     shell:
-        "python -m seglib prepare {wildcards.dataset} --raw {params.raw:q} --out {params.out:q}"
-        " --workers {threads} > {log:q} 2>&1"
+        "{params.seglib} prepare {wildcards.dataset} --raw {params.raw:q} --out {params.out:q}"
+        " --workers {threads} {params.run} > {log:q} 2>&1"

@@ -10,7 +10,7 @@ PLANNED_ELSEWHERE = committed.digests()
 
 rule compare:
     input:
-        list_results,
+        RUN.list_results,
         claims=list_claims,
     output:
         summary=report(
@@ -27,21 +27,25 @@ rule compare:
         ),
     log:
         "<logs>/compare.log",
+    benchmark:
+        "<logs>/compare.tsv"
     conda:
         "../../environment.yml"
     params:
-        config=CONFIG_JSON,
+        config=RUN.json,
         planned_elsewhere=PLANNED_ELSEWHERE,
         claim_files=list_claims,
-        code=digest_code("compare"),
+        code=RUN.digest_code("compare"),
+        run=RUN.options("compare"),
+        seglib=RUN.launch,
         results=subpath(output.summary, parent=True),
     shell:
-        "python -m seglib compare --config {params.config:q} --out {params.results:q} > {log:q} 2>&1"
+        "{params.seglib} compare --config {params.config:q} --out {params.results:q} {params.run} > {log:q} 2>&1"
 
 
 rule report:
     input:
-        list_results,
+        RUN.list_results,
         claims=list_claims,
         summary="<results>/summary.csv",
     output:
@@ -67,37 +71,45 @@ rule report:
         ),
     log:
         "<logs>/report.log",
+    benchmark:
+        "<logs>/report.tsv"
     conda:
         "../../environment.yml"
     params:
-        config=CONFIG_JSON,
+        config=RUN.json,
         planned_elsewhere=PLANNED_ELSEWHERE,
         claim_files=list_claims,
-        code=digest_code("report"),
+        code=RUN.digest_code("report"),
+        run=RUN.options("report"),
+        seglib=RUN.launch,
         results=subpath(input.summary, parent=True),
         out=subpath(output.page, parent=True),
     shell:
-        "python -m seglib report --config {params.config:q} --results {params.results:q} --out {params.out:q}"
-        " > {log:q} 2>&1"
+        "{params.seglib} report --config {params.config:q} --results {params.results:q} --out {params.out:q}"
+        " {params.run} > {log:q} 2>&1"
 
 
 rule ablation:
     input:
-        list_results,
+        RUN.list_results,
         claims=list_claims,
     output:
         "<reports>/ablations/{ablation}/index.html",
     log:
         "<logs>/ablations/{ablation}.log",
+    benchmark:
+        "<logs>/ablations/{ablation}.tsv"
     conda:
         "../../environment.yml"
     params:
-        config=describe_ablation,
+        config=RUN.describe_ablation,
         planned_elsewhere=PLANNED_ELSEWHERE,
         claim_files=list_claims,
-        code=digest_code("report"),
-        results=RESULTS,
+        code=RUN.digest_code("report"),
+        run=RUN.options("report"),
+        seglib=RUN.launch,
+        results=RUN.config.results,
         out=subpath(output[0], parent=True),
     shell:
-        "python -m seglib report --config {params.config:q} --results {params.results:q} --out {params.out:q}"
-        " > {log:q} 2>&1"
+        "{params.seglib} report --config {params.config:q} --results {params.results:q} --out {params.out:q}"
+        " {params.run} > {log:q} 2>&1"
