@@ -167,7 +167,7 @@ from seglib.core import code_digest, command_line, registry
 for step in registry.STEPS:
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
         cli.main([step, "--help"])
-sys.exit(", ".join({{name.split(".")[0] for name in sys.modules}} & set({HEAVY})))
+sys.exit(", ".join({{name.split(".")[0] for name in sys.modules}} & set({HEAVY})) or None)
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -75,9 +75,21 @@ class Project:
         blocks[index] |= values
         self.configure(CONFIG | {"matrix": blocks})
 
-    def append(self, path: str, text: str = "\n# edited\n") -> None:
+    def append(self, path: str, text: str) -> None:
         with open(self.folder / path, "a") as file:
             file.write(text)
+
+    def replace(self, path: str, old: str, new: str) -> None:
+        text = (self.folder / path).read_text()
+        assert old in text, (path, old)
+        (self.folder / path).write_text(text.replace(old, new))
+
+    def edit_code(self, path: str) -> None:
+        self.append(path, "\nEDITED = True\n")
+
+    def edit_prose(self, path: str) -> None:
+        """A comment and a docstring, as somebody who explains better."""
+        self.append(path, '\n# Better said.\n"""Of the module."""\n')
 
 
 def jobs(output: str) -> set[tuple[str, str]]:

@@ -55,10 +55,10 @@ def test_changes_are_named_and_timed(project):
     config["recipes"]["fast"]["weight_decay"] = 0.1
     config["matrix"][0] |= {"seeds": [0, 7]}
     project.configure(config)
-    project.append("seglib/models/isnet.py")
+    project.edit_code("seglib/models/isnet.py")
     jobs, output = plan_jobs(project)
     assert jobs["train", FCN_FAST] == ["recipe.weight_decay: 0.0 -> 0.1"]
-    assert jobs["train", ISNET] == ["code of seglib.models.isnet changed"]
+    assert jobs["train", ISNET] == ["code of seglib.models.isnet:ISNet changed"]
     assert jobs["train", FCN.replace("seed0", "seed7")] == ["has not run"]
     assert ("train", FCN) not in jobs
     [hours] = output["hours"]

@@ -58,30 +58,52 @@ def test_touching_a_file_reruns_nothing(project, path):
     assert project.planned() == set()
 
 
-def test_editing_a_method_retrains_its_cells_only(project):
-    project.append("seglib/models/isnet.py")
-    assert project.planned() == rerun(ISNET) | {("complexity", ""), ("speed", "")}
-
-
-def test_editing_the_loader_retrains_all(project):
-    project.append("seglib/data/samples.py")
-    assert project.planned() == rerun(*ALL)
-
-
-def test_adding_a_method_reruns_nothing(project):
-    project.append("seglib/models/newcomer.py", "class Newcomer: pass\n")
-    registry = project.folder / "seglib" / "registry.py"
-    registry.write_text(
-        registry.read_text().replace(
-            "METHODS = {", 'METHODS = {\n    "newcomer": "seglib.models.newcomer:Newcomer",'
-        )
-    )
+def test_prose_in_any_module_reruns_nothing(project):
+    modules = sorted((project.folder / "seglib").rglob("*.py"))
+    assert len(modules) > 100
+    for module in modules:
+        project.edit_prose(module)
+    project.replace("seglib/models/isnet.py", '"Figure 2"', '"Figure 2, left"')  # in FIDELITY
     assert project.planned() == set()
 
 
+def test_an_operator_in_a_method_retrains_its_cells_only(project):
+    project.replace("seglib/models/isnet.py", "self.stage1_weight * criterion", "2 * criterion")
+    assert project.planned() == rerun(ISNET) | {("complexity", ""), ("speed", "")}
+
+
+def test_another_class_of_the_same_file_retrains_its_cells(project):
+    project.edit_code("seglib/models/isnet.py")  # what it costs is known from the test before
+    project.append("seglib/models/isnet.py", "class Other(ISNet):\n    pass\n")
+    project.snakemake("--touch")
+    project.replace("seglib/core/registry.py", "seglib.models.isnet:ISNet", "seglib.models.isnet:Other")
+    assert {job for job in project.planned() if job[0] == "train"} >= {("train", ISNET)}
+
+
+def test_editing_the_loader_retrains_all(project):
+    project.edit_code("seglib/data/samples.py")
+    assert project.planned() == rerun(*ALL)
+
+
+@pytest.mark.parametrize("path", ["core/files.py", "core/registry.py", "experiment/recipe.py"])
+def test_what_carries_values_repeats_no_work(project, path):
+    project.edit_code(f"seglib/{path}")
+    assert project.planned() == AFTER_SCORE
+
+
+def test_adding_a_method_repeats_no_work(project):
+    project.append("seglib/models/newcomer.py", "class Newcomer: pass\n")
+    project.replace(
+        "seglib/core/registry.py",
+        "METHODS = {",
+        'METHODS = {\n    "newcomer": "seglib.models.newcomer:Newcomer",',
+    )
+    assert project.planned() == AFTER_SCORE
+
+
 def test_editing_a_metric_scores_again_only(project):
-    project.append("seglib/metrics/boundary.py")
-    assert project.planned() - AFTER_SCORE == {("score", cell) for cell in ALL}
+    project.edit_code("seglib/metrics/boundary.py")
+    assert project.planned() == rerun(*ALL, since="score")
 
 
 def test_another_boundary_width_scores_again_only(project):
@@ -94,16 +116,14 @@ def test_another_protocol_predicts_and_scores_only(project):
     assert project.planned() == rerun(*ALL, since="predict")
 
 
-@pytest.mark.parametrize("part", ["templates", "page.py"])
-def test_editing_the_page_renders_again_only(project, part):
-    path = project.folder / "seglib" / "reporting" / part
-    path = sorted(path.glob("*.html"))[0] if path.is_dir() else path
-    project.append(path, "\n")
+@pytest.mark.parametrize("path", ["report/templates/cell.html", "report/page.py"])
+def test_editing_the_page_renders_again_only(project, path):
+    project.append(f"seglib/{path}", "\nEDITED = True\n")
     assert project.planned() == {("report", "")}
 
 
 def test_a_changed_configuration_that_claims_may_name_renders_again(project):
-    project.append("config/recipes/author_ade20k.yaml")
+    project.append("config/recipes/author_ade20k.yaml", "\n# edited\n")
     assert project.planned() == AFTER_SCORE
 
 
@@ -182,7 +202,7 @@ def test_other_files_of_ones_own_are_looked_at_and_equal_pixels_retrain_nothing(
 
 
 def test_editing_the_environment_file_reruns_nothing(project):
-    project.append("environment.yml")
+    project.append("environment.yml", "\n# edited\n")
     assert project.planned() == set()
 
 
@@ -218,15 +238,55 @@ def test_changed_data_retrains_in_the_same_run(project):
     assert project.planned() == set()
 
 
-def test_a_frozen_cell_stays_as_it_is(project):
+def freeze_isnet(project, **values):
     config = copy.deepcopy(CONFIG)
     config["matrix"][1]["freeze"] = True
-    config["recipes"]["slow"]["lr"] = 0.5
-    project.configure(config)
-    project.append("seglib/models/isnet.py")
-    project.append("seglib/training/trainer.py")
-    trained = {cell for rule, cell in project.planned() if rule == "train"}
-    assert trained == {FCN, FCN_FAST}
+    project.configure(config | values)
+
+
+def test_a_frozen_cell_is_no_job(project):
+    """Neither its values nor code, data, rules or an environment make it anew."""
+    recipes = copy.deepcopy(CONFIG["recipes"])
+    recipes["slow"]["lr"] = 0.5
+    freeze_isnet(project, recipes=recipes, protocols={"ss": {"flip": True}})
+    for path in ("models/isnet.py", "training/trainer.py", "evaluation/predict.py", "metrics/scores.py"):
+        project.edit_code(f"seglib/{path}")
+    for step in ("train", "predict", "score", "complexity", "speed"):
+        project.replace("workflow/rules/cells.smk", f" {step} ", f"  {step} ")
+    manifest = project.folder / "data/scenes/manifest.json"
+    manifest.write_text(re.sub(r'"data_digest": "...', '"data_digest": "000', manifest.read_text()))
+    planned = project.planned()
+    assert {cell for rule, cell in planned if rule == "train"} == {FCN, FCN_FAST}
+    assert ISNET not in {cell for _, cell in planned}
+
+
+def test_a_frozen_cell_that_lacks_a_test_is_tested_and_not_trained(project):
+    freeze_isnet(project)
+    (project.folder / f"results/cells/{ISNET}/val-ss/metrics.json").unlink()
+    planned = project.planned()
+    assert ("score", ISNET) in planned
+    assert ("train", ISNET) not in planned
+
+
+def test_a_frozen_cell_that_never_ran_is_trained(project):
+    freeze_isnet(project)
+    (project.folder / f"results/cells/{ISNET}/train/provenance.json").unlink()
+    assert ("train", ISNET) in project.planned()
+
+
+def test_a_changed_rule_repeats_all_but_frozen_cells(project):
+    project.replace("workflow/rules/cells.smk", " train ", "  train ")
+    assert {cell for rule, cell in project.planned() if rule == "train"} == set(ALL)
+    freeze_isnet(project)
+    assert {cell for rule, cell in project.planned() if rule == "train"} == {FCN, FCN_FAST}
+
+
+def test_benchmark_files_that_are_gone_rerun_nothing(project):
+    files = list((project.folder / "logs").rglob("*.tsv"))
+    assert len(files) > 10
+    for file in files:
+        file.unlink()
+    assert project.planned() == set()
 
 
 def test_a_limited_cell_runs_beside_the_whole_one(finished):
