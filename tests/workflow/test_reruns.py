@@ -4,11 +4,14 @@ import copy
 import json
 import os
 import re
+import shlex
 import stat
+from collections import Counter
 
 import pytest
 import yaml
 
+from seglib import cli
 from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, jobs
 
 AFTER_SCORE = {("compare", ""), ("report", "")}
@@ -36,18 +39,14 @@ def test_a_finished_run_has_nothing_to_do(finished):
 
 
 def test_every_job_shows_the_command_that_repeats_it(finished):
-    for step in (
-        "download",
-        "prepare",
-        "train",
-        "predict",
-        "score",
-        "complexity",
-        "speed",
-        "compare",
-        "report",
-    ):
-        assert f"python -m seglib {step} " in finished.first_output
+    """The line of each rule is one that the step's own parser reads."""
+    ablation = finished.snakemake("-n", "-p", "ablation_isnet", "--forcerun", "ablation").output
+    lines = re.findall(r"python -m seglib (.*?) > ", finished.first_output + ablation)
+    steps = Counter(vars(cli._parser().parse_args(shlex.split(line)))["step"] for line in lines)
+    assert set(steps) == {
+        *("download", "prepare", "train", "predict", "score", "complexity", "speed", "compare", "report")
+    }
+    assert all("--code " in line for line in lines)
 
 
 @pytest.mark.parametrize(
