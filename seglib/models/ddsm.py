@@ -1,21 +1,9 @@
 """DDSM: "Dynamic Dual Sampling Module for Fine-Grained Semantic Segmentation" (2105.11657, ICIP 2021).
 
-Known are the abstract and one figure; no code was found. Each pixel (and each channel) of a finer map reads N
-pixels (channels) of the coarser map above it: where is learned, how much each counts is an affinity.
+Each pixel (and each channel) of a finer map reads N pixels (channels) of the coarser map above it. Their
+positions are learned; their weights are affinities.
 
-    part                                                           | source
-    (a) position embeddings added to both maps                     | paper (figure)
-        query: 1x1 of the finer map; key: 1x1 of both, joined;     | paper (figure)
-          value: 1x1 of the upsampled coarser map                  |
-        N learned positions around a 3x3 neighbourhood; softmax    | paper (figure)
-          over N; weighted sum; 1x1                                |
-    (b) both maps averaged to a x a; query: 1x1 of the finer;      | paper (figure)
-          key: 1x1 of both, joined                                 |
-        channels as an image of sqrt(C) x sqrt(C), sampled there;  | paper (figure)
-          softmax over N; weighted sum of channels of the          |
-          downsampled coarser map; upsampled                       |
-    N, a, C; embedding, offsets and their start; score scale; same | own choice, see FIDELITY
-      positions for key and value; where and how it is added; loss |
+Sources of each part: `FIDELITY`. The abstract and one figure are known, no code is.
 
 Memory: a training keeps N sampled keys per pixel, 9 x 32 MiB an image for 128x256x256 features in float32,
 and 150 MiB of positions. Sampled values, sampled channels and the pixels around a position are never held.
@@ -49,10 +37,15 @@ class DDSM(SemanticFPN):
     """
 
     FIDELITY = (
-        ("spatial sampling", "paper", "figure, left: query, key, value, N learned positions, softmax over N"),
-        ("channel sampling", "paper", "figure, right: averages a x a, channels as an image, softmax over N"),
-        ("embedding", "own choice", "sines of normalised row and column; the figure shows a wave"),
+        ("position embeddings", "paper", "figure (a): added to both maps"),
+        ("query, key, value", "paper", "figure (a): 1x1 of the finer map, of both joined, of the coarser"),
+        ("spatial sampling", "paper", "figure (a): N learned positions around 3x3; softmax over N; sum; 1x1"),
+        ("channel query, key", "paper", "figure (b): both maps averaged to a x a; 1x1 of the finer, of both"),
+        ("channel sampling", "paper", "figure (b): N read from a sqrt(C) x sqrt(C) image; softmax over N"),
+        ("channel result", "paper", "figure (b): weighted sum of the downsampled coarser map, upsampled"),
+        ("form of embedding", "own choice", "sines of normalised row and column; the figure shows a wave"),
         ("offsets", "own choice", "3x3 convolution, at first 0, of the key's input (channels: of the key)"),
+        ("positions of values", "own choice", "those of the keys"),
         ("offset scale", "own choice", "0.1, as Deformable DETR's rate for offsets: with 1, AdamW diverges"),
         ("first positions", "own choice", "the N pixels nearest to the centre: 3x3 for 9, 5x5 for 25"),
         ("score scale", "own choice", "1 / sqrt(length of query and key)"),

@@ -44,7 +44,11 @@ class DecodeHead(nn.Module):
     """
 
     FIDELITY: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """(part, source, note), source one of ``paper``, ``author code``, ``own choice``; a plain literal."""
+    """Rows of (part, source, note), a literal: where each part comes from, stated here alone.
+
+    Sources: ``paper``, its own text or figures; ``author code``; ``second-hand``, somebody else quoting the
+    paper; ``own choice``, where none of these tells.
+    """
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits (B, K, h, w) at the method's own resolution, from features (B, C_i, h_i, w_i)."""
