@@ -32,7 +32,7 @@ OFFSET_SCALE = 0.1
 
 
 class DDSM(SemanticFPN):
-    """``spatial`` and ``channel``: the two halves, without which it is Semantic FPN; ``samples``: N;
+    """``spatial`` and ``channel``: the two modules; without both, the method is Semantic FPN. ``samples``: N;
     ``pooled_size``: a; ``width``: C; ``head_width``: channels of the head.
     """
 
@@ -149,10 +149,10 @@ class ChannelSampling(nn.Module):
         return resize(mixed.unflatten(2, values.shape[-2:]), low.shape[-2:])
 
     def _affinity(self, query: Tensor, key: Tensor) -> Tensor:
-        """How much each channel (rows) reads of each, (B, C, C); of (B, C, a^2) and (B, a^2, s, s).
+        """Weights (B, C, C) of all channels for each (row); ``query`` (B, C, a^2), ``key`` (B, a^2, s, s).
 
         Sampling is linear: the identity, read at a sample's positions, gives its weights over all channels.
-        So values of any size are mixed by one product, instead of being sampled N times.
+        So one product mixes values of any size, instead of N samplings.
         """
         channels, length = query.shape[1:]
         identity = torch.eye(channels, device=key.device).view(1, channels, self.side, self.side)
@@ -164,7 +164,7 @@ class ChannelSampling(nn.Module):
 
 
 class SampledPositions(nn.Module):
-    """Where each pixel looks: its N nearest pixels (3x3 for 9), each moved by a learned offset."""
+    """The positions that a pixel samples: its N nearest pixels (3x3 for 9), moved by learned offsets."""
 
     def __init__(self, in_channels: int, samples: int):
         super().__init__()
@@ -178,7 +178,7 @@ class SampledPositions(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Columns and rows (B, N, H, W), in pixels, of ``x`` (B, in_channels, H, W)."""
-        # Every weight of a step of AdamW adds up in an offset: unscaled, positions jump by pixels at a time.
+        # The changes of all weights in a step of AdamW add up in an offset: unscaled, it jumps by pixels.
         moved = OFFSET_SCALE * self.offsets(x).unflatten(1, (-1, 2)) + self.neighbours[:, :, None, None]
         columns = torch.arange(x.shape[3], dtype=torch.float32, device=x.device)
         rows = torch.arange(x.shape[2], dtype=torch.float32, device=x.device)

@@ -22,9 +22,9 @@ from seglib.models.segmentor import require_stages
 
 
 class DeepLabV3(HeadWithAuxiliary):
-    """``dilations`` of the branches, 1 being a 1x1 convolution (``None``: as the encoder's stride asks);
+    """``dilations`` of the branches, 1 for a 1x1 convolution (``None``: by the encoder's stride);
     ``width``: channels of each branch, 256 in the paper; ``bottleneck_kernel``: 3 or 1;
-    ``auxiliary_weight`` 0 leaves its head out.
+    ``auxiliary_weight`` 0 leaves out the auxiliary head.
     """
 
     FIDELITY = (

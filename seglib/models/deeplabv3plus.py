@@ -22,7 +22,7 @@ from seglib.models.segmentor import require_pyramid
 
 class DeepLabV3Plus(HeadWithAuxiliary):
     """``dilations``, ``bottleneck_kernel``: see :class:`seglib.models.deeplabv3.DeepLabV3`; ``width``:
-    channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves its head out.
+    channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves out the auxiliary head.
     """
 
     FIDELITY = (

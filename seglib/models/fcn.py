@@ -16,7 +16,7 @@ from seglib.models.segmentor import require_stages
 
 
 class FCN(HeadWithAuxiliary):
-    """``width``: channels of the convolutions; ``auxiliary_weight`` 0 leaves the auxiliary head out."""
+    """``width``: channels of the convolutions; ``auxiliary_weight`` 0 leaves out the auxiliary head."""
 
     FIDELITY = (
         ("decoder", "author code", "two 3x3 convolutions to 512, BN, ReLU; no skip connections"),

@@ -21,7 +21,7 @@ from seglib.models.segmentor import Criterion, TrainingPosition, require_stages
 
 class ISNet(HeadWithAuxiliary):
     """``width`` and ``attention_width``: channels of features and attention; ``auxiliary_weight`` 0 leaves
-    its head out. The authors set ``lip_shortcut`` and ``leaky_relu`` for LIP, neither elsewhere.
+    out the auxiliary head. The authors set ``lip_shortcut`` and ``leaky_relu`` for LIP, neither elsewhere.
     """
 
     FIDELITY = (
@@ -110,7 +110,7 @@ class ISNet(HeadWithAuxiliary):
 
 
 class ImageLevelContext(nn.Module):
-    """Every pixel attends to all pixels, each of them seen beside the image's average."""
+    """Every pixel attends to all pixels, each joined with the image's average."""
 
     def __init__(self, width: int, attention_width: int, act: layers.Activation):
         super().__init__()

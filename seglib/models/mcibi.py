@@ -29,8 +29,8 @@ class MCIBI(HeadWithAuxiliary):
     ``update_rule``, ``vectors_per_class``, ``memory_init``, ``author_exact``: see :class:`ClassMemory`.
 
     The momentum falls from ``initial_momentum`` to ``final_momentum_share`` of it, with the power
-    ``momentum_power`` (0: constant); ``consistency_weight`` counts from ``consistency_epoch`` on, the first
-    being 0. The authors have momentum 0.9 and weight 1 for ADE20K, 0.9 and 0 for LIP, 1.0 and 0 for
+    ``momentum_power`` (0: constant); ``consistency_weight`` applies from ``consistency_epoch`` on, the
+    first being 0. The authors have momentum 0.9 and weight 1 for ADE20K, 0.9 and 0 for LIP, 1.0 and 0 for
     Cityscapes and COCO-Stuff; a share of 0.1 for COCO-Stuff with ResNeSt-101; ``leaky_relu`` for LIP with
     ResNet; for HRNet no auxiliary head (``auxiliary_weight`` 0), and ``downsample``, which halves the last
     stage, on Cityscapes and LIP. ``dilations``: of ASPP.
@@ -133,7 +133,7 @@ class MCIBI(HeadWithAuxiliary):
         return self.stages(features)[0]
 
     def stages(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of stage 2 and of stage 1, and the features (B, C, h, w) that move the memory."""
+        """Logits of stage 2 and of stage 1, and the features (B, C, h, w) that update the memory."""
         last = self.halve(features[-1])
         x = self.bottleneck(last)
         stage1 = self.stage1(x)
@@ -146,7 +146,7 @@ class MCIBI(HeadWithAuxiliary):
     def losses(
         self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
-        """Also moves the memory."""
+        """Weighted loss terms; the memory is updated, too."""
         stage2, stage1, x = self.stages(features)
         losses = {
             "stage2": criterion(stage2, labels),
@@ -188,7 +188,7 @@ class MCIBIOCRNet(MCIBI):
 
 
 class BeyondImage(nn.Module):
-    """Every pixel attends to what the memory holds for the classes of all pixels."""
+    """Every pixel attends to the memory's vectors for the classes of all pixels."""
 
     def __init__(self, memory: ClassMemory, attention_width: int, *, hard: bool, act: layers.Activation):
         super().__init__()

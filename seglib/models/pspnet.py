@@ -16,7 +16,7 @@ from seglib.models.segmentor import require_stages
 
 
 class PSPNet(HeadWithAuxiliary):
-    """``width``: channels of branches and bottleneck; ``auxiliary_weight`` 0 leaves its head out."""
+    """``width``: channels of branches and bottleneck; ``auxiliary_weight`` 0: no auxiliary head."""
 
     FIDELITY = (
         ("pooled sizes", "paper", "1, 2, 3 and 6 cells a side (section 3.2)"),

@@ -19,7 +19,7 @@ from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition, req
 
 
 class SemanticFPN(DecodeHead):
-    """``width`` and ``head_width``: channels of pyramid and head; with ``paper_norms`` the latter in 32s."""
+    """``width`` and ``head_width``: channels of pyramid and head (with ``paper_norms`` in 32s)."""
 
     FIDELITY = (
         ("pyramid", "paper", "FPN (1612.03144): 1x1 laterals to 256, nearest upsampling, sum, 3x3 per level"),
@@ -67,7 +67,7 @@ class SemanticFPN(DecodeHead):
         return self.classifier(sum(levels[1:], start=levels[0]))
 
     def propagate(self, level: int, low: Tensor, high: Tensor) -> Tensor:
-        """What ``level`` of the pyramid, ``low`` (B, C, H, W), receives from ``high``, the one above."""
+        """What is added to ``level`` of the pyramid, ``low`` (B, C, H, W), from the level above, ``high``."""
         return F.interpolate(high, low.shape[-2:], mode="nearest")
 
     def losses(

@@ -86,7 +86,7 @@ class SemanticRefinement(nn.Module):
         self.guide = ConvNormAct(2 * width, width)
         self.offsets = nn.Conv2d(width, 2, 3, padding=1)
         self.neighbours = nn.Conv2d(width, 9, 3, padding=1)
-        # Near plain upsampling at first, yet not at it, where the neighbours' weights would get no gradient.
+        # Close to plain upsampling at first, but not equal: the neighbours' weights would get no gradient.
         nn.init.normal_(self.offsets.weight, std=0.001)
         nn.init.zeros_(self.offsets.bias)
 
@@ -124,7 +124,7 @@ class ContextualRefinement(nn.Module):
         self.out = ConvNormAct(width, width, 3)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """One (B, width, h, w) of all ``features``, at the size of the last."""
+        """One map (B, width, h, w) of all ``features``, at the size of the last."""
         size_hw = features[-1].shape[-2:]
         maps = [
             stage(resize(F.avg_pool2d(x, ratio, ceil_mode=True), size_hw))
@@ -138,7 +138,7 @@ class ContextualRefinement(nn.Module):
 
 
 class LastStage(nn.Module):
-    """In place of contextual refinement."""
+    """The last stage alone, in place of contextual refinement."""
 
     def __init__(self, in_channels: int, width: int):
         super().__init__()

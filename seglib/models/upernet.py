@@ -17,7 +17,7 @@ from seglib.models.segmentor import require_pyramid
 
 
 class UPerNet(HeadWithAuxiliary):
-    """``width``: channels of the pyramid; ``auxiliary_weight`` 0 leaves its head out."""
+    """``width``: channels of the pyramid; ``auxiliary_weight`` 0 leaves out the auxiliary head."""
 
     FIDELITY = (
         ("pyramid", "paper", "FPN whose top is pyramid pooling of the last stage (section 3.1)"),
