@@ -32,7 +32,7 @@ def boundary_counts(pair: LabelPair, *, width: int, confusion: np.ndarray) -> np
     pixels are subtracted.
     """
     interior_label, interior_prediction = _interior(pair.label, width), _interior(pair.prediction, width)
-    # Bit i of these is pixel i + shift, since a square is found at the block in its upper left corner.
+    # Bit i of these is pixel i + shift, since a square has the number of the block in its upper left corner.
     shift = width * (pair.label.shape[1] + 1)
     label, prediction = pair.label.ravel()[shift:], pair.prediction.ravel()[shift:]
     equal = pack(label == prediction)[: interior_label.size]

@@ -39,8 +39,8 @@ def label_pair(
 ) -> LabelPair:
     """Check two integer maps (H, W) and remove the ignored pixels from both.
 
-    ``ignore_index``: the label's value of pixels that do not count, outside 0..K-1. What the
-    prediction holds at those pixels is never looked at.
+    ``ignore_index``: the label's value of pixels that do not count, outside 0..K-1. The
+    prediction's values at those pixels are never read.
 
     Raises ``ValueError`` for maps of another kind or of two sizes, and for values that are no class.
     """
@@ -72,7 +72,7 @@ def label_pair(
 def _ids(values: np.ndarray, ignored: np.ndarray, num_classes: int) -> np.ndarray:
     """``values``, but ``num_classes`` where they are ignored or no class; of the narrowest unsigned type."""
     narrow = np.dtype(np.uint8 if num_classes <= 255 else np.uint16)
-    # As unsigned, negative values are large, and minus one is the largest value: OR with it gives it.
+    # As unsigned numbers, negative values are large, and -1 is the largest: OR with it gives it.
     wide = np.promote_types(f"u{values.itemsize}", narrow)
     mask = ignored.astype(wide)
     ids = values.astype(wide, copy=False) | np.negative(mask, out=mask)

@@ -31,7 +31,7 @@ def contour_counts(pair: LabelPair, *, radii_px: Sequence[int]) -> tuple[np.ndar
     totals = np.stack([np.bincount(values, minlength=pair.num_classes) for values in classes])
     matched = []
     for own, other in ((0, 1), (1, 0)):
-        # A class that the other map does not have would be looked for in vain.
+        # Classes that the other map lacks cannot match.
         possible = np.flatnonzero((totals[other] > 0)[classes[own]])
         matched.append(
             _matched(
@@ -69,24 +69,24 @@ def _matched(
 ) -> np.ndarray:
     """How many of ``positions`` have a pixel of their class in ``other`` within each radius: (R, K).
 
-    Looks at the pixels of the disk from the centre outwards and drops what is matched: nearly
-    everything in the first few steps when the prediction is good.
+    Compares the pixels of the disk from the centre outwards and drops matched positions: nearly
+    all of them in the first few steps when the prediction is good.
     """
     row, other = other.shape[1], other.ravel()
     reach = radii_px[-1] * (row + 1)
     positions = positions - reach
-    found = np.zeros(num_classes, np.int64)
+    count = np.zeros(num_classes, np.int64)
     rings, matched = _rings(radii_px[-1]), []
     for radius in radii_px:
         while rings and rings[-1][0] <= radius**2:
             hit = np.zeros(positions.size, bool)
             for dy, dx in rings.pop()[1]:
                 hit |= other[reach + dy * row + dx :][positions] == classes
-            found += np.bincount(classes[np.flatnonzero(hit)], minlength=num_classes)
+            count += np.bincount(classes[np.flatnonzero(hit)], minlength=num_classes)
             # Several times faster than indexing with booleans.
             left = np.flatnonzero(~hit)
             positions, classes = positions[left], classes[left]
-        matched.append(found.copy())
+        matched.append(count.copy())
     return np.stack(matched)
 
 

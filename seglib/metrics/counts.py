@@ -72,12 +72,12 @@ class ImageCounts:
     region: np.ndarray
     """(M, 3): label, prediction, pixels."""
     classes: np.ndarray
-    """(L, 6 + 2R): class, then counts, of the classes that the image or its prediction shows."""
+    """(L, 6 + 2R): class, then counts, of the classes in the label or the prediction."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """The fields of the file."""
+    """The counts of all images: the fields of the file."""
 
     settings: Settings
     images: tuple[str, ...]
@@ -118,9 +118,9 @@ class Counts:
         try:
             with np.load(path, allow_pickle=False) as file:
                 content = dict(file)
-        except OSError:  # gone, or not to be read: no word on what it holds
+        except OSError:  # missing or unreadable, whatever it holds
             raise
-        except Exception as error:  # whatever zipfile, zlib and NumPy's parser of headers meet
+        except Exception as error:  # whatever zipfile, zlib and NumPy's parser of headers raise
             raise ValueError(
                 f"{path}: not a file of counts, or a damaged one ({error}); score again"
             ) from None

@@ -1,7 +1,7 @@
 """Metrics from counts: every one is a function of sums of ``counts.ROWS`` over images.
 
-All are fractions, 0 to 1. NaN is "undefined": a class that neither the labels nor the predictions
-show (region and Boundary IoU), that the labels do not show (accuracy, boundary F), or that has no
+All are fractions, 0 to 1. NaN is "undefined": a class in neither the labels nor the predictions
+(region and Boundary IoU), a class not in the labels (accuracy, boundary F), or one without a
 contour on either side (boundary F). Means leave undefined classes out. A class that is predicted but
 not in the labels has an IoU of 0, which counts.
 

@@ -2,8 +2,8 @@
 
 - Does the number hold when the training is repeated? -> :func:`t_interval` over seeds.
 - Is model A better than model B on images like these, given these two trainings? ->
-  :func:`paired_bootstrap` over images. It knows nothing of how much another training would differ,
-  so it says nothing about methods, nor whether a published number holds.
+  :func:`paired_bootstrap` over images. It does not measure how much another training would differ,
+  so it supports no statement on methods or on published numbers.
 """
 
 import math
@@ -42,10 +42,10 @@ class Comparison:
 
 
 def t_interval(values: Sequence[float], *, confidence: float = 0.95) -> Interval:
-    """Where does the mean over all possible seeds lie, judged from these few?
+    """The interval in which the mean over all possible seeds lies, judged from these few.
 
     Student's t-interval: mean +- t * s / sqrt(n), which covers as stated for as few as two normally
-    distributed values. (A bootstrap of three seeds covers far less than it says.) It includes what
+    distributed values. (A bootstrap of three seeds covers far less than it states.) It includes what
     varies with the seed and nothing else: not the choice of images, not the recipe.
 
     Raises ``ValueError`` for fewer than two values.
@@ -75,7 +75,7 @@ def paired_bootstrap(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """On other images like these, would A still beat B? Given these two trainings.
+    """Whether A would beat B on other images like these, too, given these two trainings.
 
     Draws as many images as there are, with replacement, the same for A and B, and takes the metrics of
     the summed counts each time: percentiles of the difference, and the share of the draws in which

@@ -9,7 +9,7 @@ from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition
 
 
 class HeadWithAuxiliary(DecodeHead):
-    """The output is trained and, unless ``auxiliary_weight`` is 0, the logits of ``auxiliary`` beside it."""
+    """Losses of the output and, unless ``auxiliary_weight`` is 0, of the logits of ``auxiliary``."""
 
     auxiliary_weight: float
     auxiliary: nn.Module

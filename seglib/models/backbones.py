@@ -24,11 +24,11 @@ from timm.layers import Format  # noqa: E402
 from timm.models import is_model_in_modules  # noqa: E402
 
 _ANY_SIZE = (
-    # always_partition: else the last stage, one window at the own size, would not shift at any size.
+    # always_partition: the last stage is one window at the model's own size, and would never shift.
     {"strict_img_size": False, "always_partition": True},
     {"dynamic_img_size": True, "dynamic_img_pad": True},
 )
-"""Arguments that free models of fixed input size: Swin's, then ViT's."""
+"""Arguments with which models of fixed input size take any size: Swin's, then ViT's."""
 
 
 class Encoder(nn.Module):
@@ -114,7 +114,7 @@ def build_backbone(spec: Backbone, *, load_weights: bool = True) -> Encoder:
     first = 0 if "out_indices" in options else next(i for i, stride in enumerate(strides) if stride >= 4)
     size_multiple = 1
     if is_model_in_modules(spec.model, ["hrnet"]):
-        # Its branches are added at sizes that must be exact multiples, also those that are not handed out.
+        # Its branches are added at sizes that must be exact multiples, those left out of the result included.
         size_multiple = max(level["reduction"] for level in info.info)
     elif "strict_img_size" in arguments:
         size_multiple = min(strides)  # Swin's patches
@@ -192,7 +192,7 @@ def _create_from_hub(model: str, **arguments: Any) -> nn.Module:
 
 
 def _create_from_file(spec: Backbone, arguments: dict[str, Any]) -> nn.Module:
-    """The network with the tensors of ``spec.weights``, in timm's naming; a classifier's are left out."""
+    """The network with the tensors of ``spec.weights``, in timm's naming, without a classifier's."""
     path = Path(spec.weights)
     if not path.is_file():
         raise ValueError(f"backbone.weights: {spec.weights!r} is neither a file nor 'imagenet' (timm's hub)")
@@ -216,7 +216,7 @@ def _create_from_file(spec: Backbone, arguments: dict[str, Any]) -> nn.Module:
 
 
 def _check_names(spec: Backbone, arguments: dict[str, Any], given: set[str]) -> None:
-    # timm itself only logs tensors that a feature extractor's file lacks or has too many.
+    # timm only logs the missing and the unexpected tensors of a feature extractor's file.
     needed = {_plain(name): name for name in _create_on_meta(spec.model, **arguments).state_dict()}
     with torch.device("meta"):
         classifier = timm.create_model(spec.model)
@@ -234,7 +234,7 @@ def _check_names(spec: Backbone, arguments: dict[str, Any], given: set[str]) -> 
 
 
 def _plain(name: str) -> str:
-    """A tensor's name without what timm's feature wrappers do to it: ``stages_0.`` or ``model.stages.0.``."""
+    """A tensor's name without the changes of timm's feature wrappers: ``stages_0.``, ``model.stages.0.``."""
     return name.removeprefix("model.").replace("_", ".")
 
 

@@ -6,13 +6,13 @@ shares of the (at most four) features x_q that make up a pixel f_p = sum_q U_pq 
 
     dot products   f_p . m      = sum_q U_pq (x_q . m)           few products, then upsampled
     norms          |f_p|^2      = sum_qr U_pq U_pr (x_q . x_r)   q and r are neighbours: five maps of products
-    weighted sums  sum_p w_p f_p = sum_q (sum_p w_p U_pq) x_q    each pixel leaves its weight at its features
+    weighted sums  sum_p w_p f_p = sum_q (sum_p w_p U_pq) x_q    each pixel adds its weight to its features
 
 So there is one number per pixel at the size of the labels, and no loop over images or classes. An update for
 those 16 crops takes 0.3 GiB beside the features (benchmarks/heads.py).
 
-``index_add_``, which leaves the weights, is deterministic on CUDA under
-``torch.use_deterministic_algorithms(True)``, and the rest always.
+``index_add_``, which adds the weights, is deterministic on CUDA under
+``torch.use_deterministic_algorithms(True)``; the rest always is.
 
 Legend: `B` batch, `C` channels, `K` classes, `V` vectors per class, `H, W` label size, `h, w` feature size.
 """
@@ -49,11 +49,11 @@ class ClassMemory(nn.Module):
 
     Over several processes an update is that of one process with all their images.
 
-    ``author_exact`` has three accidents of the author code: the gradient of a soft read is that of the memory
-    as it is after the step's update; of several vectors, those without a pixel shrink when their class is
-    updated; each process moves its own vectors, which are averaged then, so that those of a class that is new
-    and not in every process's images come out too short. It lacks a fourth: there the consistency loss
-    classifies each process's own vectors, as they are before they are averaged.
+    ``author_exact`` repeats three side effects of the author code: the gradient of a soft read is that of the
+    memory after the step's update; of several vectors, those without a pixel shrink when their class is
+    updated; each process moves its own vectors, which are then averaged, so that the vectors of a new class
+    that some processes' images lack come out too short. It does not repeat a fourth: in the author code the
+    consistency loss classifies each process's own vectors, before they are averaged.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class ClassMemory(nn.Module):
         """V maps (B, C, h, w) for ``logits`` (B, K, h, w): at each pixel the vectors of all classes, averaged
         by probability; with ``hard``, those of the likeliest class.
         """
-        # The backward pass reads them after this step's update: a copy, or (data) what they are by then.
+        # The backward pass reads them after this step's update: the copy, or (data) the updated vectors.
         vectors = self.vectors.data.flatten(1) if self.author_exact else self.vectors.flatten(1).clone()
         if hard:
             maps = F.embedding(logits.argmax(1), vectors).permute(0, 3, 1, 2)
@@ -95,7 +95,7 @@ class ClassMemory(nn.Module):
         """Move each vector by ``momentum`` (0..1) toward the weighted mean of its pixels, if it has any.
 
         ``x`` (B, C, h, w), taken as upsampled (bilinear, align_corners=False) to the size of ``labels``
-        (B, H, W) int64, 255 = ignore. In the precision of the memory, whatever that of ``x``.
+        (B, H, W) int64, 255 = ignore. Computed in the precision of the memory.
         """
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(self.vectors.dtype)
@@ -151,7 +151,7 @@ def class_sums(x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[
     corners = list(_corners(rows, columns))
     features = x.permute(0, 2, 3, 1).flatten(1, 2)
 
-    # One number per image, feature, class and vector, in this order; where those of a pixel's class begin.
+    # Flat by image, feature, class and vector; ``begin``: where the products of a pixel's class begin.
     products = (features @ F.normalize(vectors, dim=2).flatten(0, 1).T).flatten()
     labelled = labels != IGNORE_INDEX
     classes = labels.where(labelled, 0)

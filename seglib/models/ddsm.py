@@ -1,21 +1,9 @@
 """DDSM: "Dynamic Dual Sampling Module for Fine-Grained Semantic Segmentation" (2105.11657, ICIP 2021).
 
-Known are the abstract and one figure; no code was found. Each pixel (and each channel) of a finer map reads N
-pixels (channels) of the coarser map above it: where is learned, how much each counts is an affinity.
+Each pixel (and each channel) of a finer map reads N pixels (channels) of the coarser map above it. Their
+positions are learned; their weights are affinities.
 
-    part                                                           | source
-    (a) position embeddings added to both maps                     | paper (figure)
-        query: 1x1 of the finer map; key: 1x1 of both, joined;     | paper (figure)
-          value: 1x1 of the upsampled coarser map                  |
-        N learned positions around a 3x3 neighbourhood; softmax    | paper (figure)
-          over N; weighted sum; 1x1                                |
-    (b) both maps averaged to a x a; query: 1x1 of the finer;      | paper (figure)
-          key: 1x1 of both, joined                                 |
-        channels as an image of sqrt(C) x sqrt(C), sampled there;  | paper (figure)
-          softmax over N; weighted sum of channels of the          |
-          downsampled coarser map; upsampled                       |
-    N, a, C; embedding, offsets and their start; score scale; same | own choice, see FIDELITY
-      positions for key and value; where and how it is added; loss |
+Sources of each part: `FIDELITY`. The abstract and one figure are known, no code is.
 
 Memory: a training keeps N sampled keys per pixel, 9 x 32 MiB an image for 128x256x256 features in float32,
 and 150 MiB of positions. Sampled values, sampled channels and the pixels around a position are never held.
@@ -44,15 +32,20 @@ OFFSET_SCALE = 0.1
 
 
 class DDSM(SemanticFPN):
-    """``spatial`` and ``channel``: the two halves, without which it is Semantic FPN; ``samples``: N;
+    """``spatial`` and ``channel``: the two modules; without both, the method is Semantic FPN. ``samples``: N;
     ``pooled_size``: a; ``width``: C; ``head_width``: channels of the head.
     """
 
     FIDELITY = (
-        ("spatial sampling", "paper", "figure, left: query, key, value, N learned positions, softmax over N"),
-        ("channel sampling", "paper", "figure, right: averages a x a, channels as an image, softmax over N"),
-        ("embedding", "own choice", "sines of normalised row and column; the figure shows a wave"),
+        ("position embeddings", "paper", "figure (a): added to both maps"),
+        ("query, key, value", "paper", "figure (a): 1x1 of the finer map, of both joined, of the coarser"),
+        ("spatial sampling", "paper", "figure (a): N learned positions around 3x3; softmax over N; sum; 1x1"),
+        ("channel query, key", "paper", "figure (b): both maps averaged to a x a; 1x1 of the finer, of both"),
+        ("channel sampling", "paper", "figure (b): N read from a sqrt(C) x sqrt(C) image; softmax over N"),
+        ("channel result", "paper", "figure (b): weighted sum of the downsampled coarser map, upsampled"),
+        ("form of embedding", "own choice", "sines of normalised row and column; the figure shows a wave"),
         ("offsets", "own choice", "3x3 convolution, at first 0, of the key's input (channels: of the key)"),
+        ("positions of values", "own choice", "those of the keys"),
         ("offset scale", "own choice", "0.1, as Deformable DETR's rate for offsets: with 1, AdamW diverges"),
         ("first positions", "own choice", "the N pixels nearest to the centre: 3x3 for 9, 5x5 for 25"),
         ("score scale", "own choice", "1 / sqrt(length of query and key)"),
@@ -156,10 +149,10 @@ class ChannelSampling(nn.Module):
         return resize(mixed.unflatten(2, values.shape[-2:]), low.shape[-2:])
 
     def _affinity(self, query: Tensor, key: Tensor) -> Tensor:
-        """How much each channel (rows) reads of each, (B, C, C); of (B, C, a^2) and (B, a^2, s, s).
+        """Weights (B, C, C) of all channels for each (row); ``query`` (B, C, a^2), ``key`` (B, a^2, s, s).
 
         Sampling is linear: the identity, read at a sample's positions, gives its weights over all channels.
-        So values of any size are mixed by one product, instead of being sampled N times.
+        So one product mixes values of any size, instead of N samplings.
         """
         channels, length = query.shape[1:]
         identity = torch.eye(channels, device=key.device).view(1, channels, self.side, self.side)
@@ -171,7 +164,7 @@ class ChannelSampling(nn.Module):
 
 
 class SampledPositions(nn.Module):
-    """Where each pixel looks: its N nearest pixels (3x3 for 9), each moved by a learned offset."""
+    """The positions that a pixel samples: its N nearest pixels (3x3 for 9), moved by learned offsets."""
 
     def __init__(self, in_channels: int, samples: int):
         super().__init__()
@@ -185,7 +178,7 @@ class SampledPositions(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Columns and rows (B, N, H, W), in pixels, of ``x`` (B, in_channels, H, W)."""
-        # Every weight of a step of AdamW adds up in an offset: unscaled, positions jump by pixels at a time.
+        # The changes of all weights in a step of AdamW add up in an offset: unscaled, it jumps by pixels.
         moved = OFFSET_SCALE * self.offsets(x).unflatten(1, (-1, 2)) + self.neighbours[:, :, None, None]
         columns = torch.arange(x.shape[3], dtype=torch.float32, device=x.device)
         rows = torch.arange(x.shape[2], dtype=torch.float32, device=x.device)

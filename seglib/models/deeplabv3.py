@@ -1,15 +1,10 @@
-"""DeepLabV3: "Rethinking Atrous Convolution for Semantic Image Segmentation" (1706.05587), in the form that
-the code base of ISNet and MCIBI has as a baseline ("author code": sssegmentation, deeplabv3.py and aspp.py).
+"""DeepLabV3: "Rethinking Atrous Convolution for Semantic Image Segmentation" (1706.05587).
 
-    part                   | source
-    parallel branches      | paper: 1x1, three dilated 3x3 convolutions, global average (section 3.3)
-    dilations              | paper: 6, 12, 18 at stride 16, doubled at stride 8 (section 3.3)
-    width                  | author code: 512; the paper's is 256
-    bottleneck             | author code: 3x3 convolution to 512
-    `bottleneck_kernel: 1` | paper: 1x1 (section 3.3)
-    classifier             | author code: channel dropout 0.1, 1x1 convolution
-    auxiliary head         | author code: on C4, weight 0.4; the paper has none
-    initial head weights   | author code: torch's defaults
+Parallel convolutions of growing dilation and the global average (ASPP) give each pixel context of several
+sizes.
+
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation, deeplabv3.py and
+aspp.py), which has DeepLabV3 as a baseline.
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """
@@ -27,9 +22,9 @@ from seglib.models.segmentor import require_stages
 
 
 class DeepLabV3(HeadWithAuxiliary):
-    """``dilations`` of the branches, 1 being a 1x1 convolution (``None``: as the encoder's stride asks);
+    """``dilations`` of the branches, 1 for a 1x1 convolution (``None``: by the encoder's stride);
     ``width``: channels of each branch, 256 in the paper; ``bottleneck_kernel``: 3 or 1;
-    ``auxiliary_weight`` 0 leaves its head out.
+    ``auxiliary_weight`` 0 leaves out the auxiliary head.
     """
 
     FIDELITY = (
@@ -39,11 +34,7 @@ class DeepLabV3(HeadWithAuxiliary):
         ("bottleneck", "author code", "3x3 convolution to 512 of all branches"),
         ("bottleneck_kernel: 1", "paper", "1x1 convolution (section 3.3)"),
         ("classifier", "author code", "channel dropout 0.1, 1x1 convolution"),
-        (
-            "auxiliary head",
-            "author code",
-            "on the last stage but one (C4), loss weight 0.4; none in the paper",
-        ),
+        ("auxiliary head", "author code", "on the last stage but one (C4), weight 0.4; none in the paper"),
         ("initial head weights", "author code", "torch's defaults"),
     )
 

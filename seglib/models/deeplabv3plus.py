@@ -1,18 +1,9 @@
-"""DeepLabV3+: "Encoder-Decoder with Atrous Separable Convolution" (1802.02611); "author code" is that of
-ISNet and MCIBI (sssegmentation, segmentors/deeplabv3plus), which has it as a baseline.
+"""DeepLabV3+: "Encoder-Decoder with Atrous Separable Convolution" (1802.02611).
 
-    part                   | source
-    encoder                | paper: DeepLabV3's ASPP with separable convolutions (sections 3.1 and 3.2)
-    shortcut               | paper: 1x1 convolution of C2 to 48 channels (section 3.1)
-    decoder                | paper: ASPP's output at C2's size, joined, two separable 3x3 convolutions
-    dilations              | paper: 6, 12, 18 at stride 16, doubled at stride 8, as DeepLabV3
-    width                  | author code: 512; the paper's is 256
-    ASPP bottleneck        | author code: 3x3 convolution
-    `bottleneck_kernel: 1` | paper: 1x1, as DeepLabV3
-    separable convolutions | author code: BN and ReLU after both halves
-    classifier             | author code: channel dropout 0.1, 1x1 convolution
-    auxiliary head         | author code: on C4, weight 0.4; the paper has none
-    initial head weights   | author code: torch's defaults
+A decoder joins the output of DeepLabV3's ASPP with the first stage of the encoder (C2), at that stage's size.
+
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation,
+segmentors/deeplabv3plus), which has DeepLabV3+ as a baseline.
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` size of the first stage (C2).
 """
@@ -31,7 +22,7 @@ from seglib.models.segmentor import require_pyramid
 
 class DeepLabV3Plus(HeadWithAuxiliary):
     """``dilations``, ``bottleneck_kernel``: see :class:`seglib.models.deeplabv3.DeepLabV3`; ``width``:
-    channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves its head out.
+    channels of ASPP and decoder, 256 in the paper; ``auxiliary_weight`` 0 leaves out the auxiliary head.
     """
 
     FIDELITY = (
@@ -44,11 +35,7 @@ class DeepLabV3Plus(HeadWithAuxiliary):
         ("bottleneck_kernel: 1", "paper", "1x1 convolution, as DeepLabV3"),
         ("separable convolutions", "author code", "BN and ReLU after both halves"),
         ("classifier", "author code", "channel dropout 0.1, 1x1 convolution"),
-        (
-            "auxiliary head",
-            "author code",
-            "on the last stage but one (C4), loss weight 0.4; none in the paper",
-        ),
+        ("auxiliary head", "author code", "on the last stage but one (C4), weight 0.4; none in the paper"),
         ("initial head weights", "author code", "torch's defaults"),
     )
 

@@ -1,12 +1,9 @@
-"""FCN: "Fully Convolutional Networks for Semantic Segmentation" (1411.4038), in the form that the code base
-of ISNet and MCIBI ("author code": sssegmentation, fcn.py) has as its baseline: a dilated encoder, no skips.
+"""FCN: "Fully Convolutional Networks for Semantic Segmentation" (1411.4038).
 
-    part                 | source
-    decoder              | author code: two 3x3 convolutions to 512, BN, ReLU
-    classifier           | author code: channel dropout 0.1, 1x1 convolution
-    auxiliary head       | author code: on C4, weight 0.4
-    upsampling           | author code: bilinear; the paper's is learned and adds C3 and C4
-    initial head weights | author code: torch's defaults
+Convolutions classify each position of the last stage of a dilated encoder; there are no skip connections.
+
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation, fcn.py), whose
+baseline has this form.
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """
@@ -19,13 +16,17 @@ from seglib.models.segmentor import require_stages
 
 
 class FCN(HeadWithAuxiliary):
-    """``width``: channels of the convolutions; ``auxiliary_weight`` 0 leaves the auxiliary head out."""
+    """``width``: channels of the convolutions; ``auxiliary_weight`` 0 leaves out the auxiliary head."""
 
     FIDELITY = (
         ("decoder", "author code", "two 3x3 convolutions to 512, BN, ReLU; no skip connections"),
         ("classifier", "author code", "channel dropout 0.1, 1x1 convolution"),
         ("auxiliary head", "author code", "on the last stage but one (C4), loss weight 0.4"),
-        ("upsampling", "author code", "bilinear, align_corners=False; the paper's is learned, with skips"),
+        (
+            "upsampling",
+            "author code",
+            "bilinear, align_corners=False; the paper's is learned and adds C3 and C4",
+        ),
         ("initial head weights", "author code", "torch's defaults"),
     )
 

@@ -1,20 +1,11 @@
 """ISNet: "Integrate Image-Level and Semantic-Level Context" (2108.12382, ICCV 2021), as in its authors' code.
 
-    part                    | source
-    image-level context     | paper: Figure 2
-    semantic-level context  | paper: Figure 2; regions learned from the ground truth
-    attention               | author code: 1x1 convolutions, BN, ReLU; 256 wide
-    image-level key         | author code: the global average beside each pixel
-    regions                 | author code: hard argmax of stage 1, softmax within a class
-    fusion                  | author code: 3x3 convolution, without the input
-    loss                    | author code: 1.0 stage 2, 0.4 stage 1, 0.4 auxiliary on C4
-    LIP variant             | author code: `lip_shortcut` from C2, `leaky_relu`
-    image_context: false    | own choice: the input takes its place
-    semantic_context: false | own choice: neither stage 1 nor its loss
-    region step             | own choice: no loops, the same function
-    initial head weights    | author code: torch's defaults
+Each pixel is joined with two contexts that it reads by attention: the features of all pixels beside their
+average (image level), and the representations of class regions, predicted in a first stage (semantic level).
 
-"Author code" is sssegmentation, segmentors/isnet (the same since its first release but for names).
+Sources of each part: `FIDELITY`. "Author code" is sssegmentation, segmentors/isnet, the same since its first
+release but for names.
+
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """
 
@@ -30,28 +21,24 @@ from seglib.models.segmentor import Criterion, TrainingPosition, require_stages
 
 class ISNet(HeadWithAuxiliary):
     """``width`` and ``attention_width``: channels of features and attention; ``auxiliary_weight`` 0 leaves
-    its head out. The authors set ``lip_shortcut`` and ``leaky_relu`` for LIP, neither elsewhere.
+    out the auxiliary head. The authors set ``lip_shortcut`` and ``leaky_relu`` for LIP, neither elsewhere.
     """
 
     FIDELITY = (
-        ("image-level context", "paper", "Figure 2"),
-        ("semantic-level context", "paper", "Figure 2; regions supervised by ground truth"),
-        (
-            "attention",
-            "author code",
-            "256 wide; two 1x1 convolutions for key and query, one for value, result",
-        ),
+        ("image-level context", "second-hand", "Figure 2, by its caption on liner.com"),
+        ("semantic-level context", "second-hand", "Figure 2, likewise; regions supervised by ground truth"),
+        ("attention", "author code", "256 wide; two 1x1 convolutions (BN, ReLU) for key and query, else one"),
         ("image-level key", "author code", "global average beside the pixel's own features"),
         ("regions", "author code", "hard argmax of stage 1; softmax of the class's logit over its pixels"),
         ("fusion", "author code", "3x3 convolution of [image-level; attended regions], without the input"),
         ("loss", "author code", "1.0 stage 2 + 0.4 stage 1 + 0.4 auxiliary (C4), cross entropy each"),
-        ("LIP variant", "author code", "shortcut from C2 (48 channels) before stage 2; LeakyReLU(0.01)"),
-        ("image_context: false", "own choice", "the fusion takes the input in place of image-level features"),
         (
-            "semantic_context: false",
-            "own choice",
-            "stage 2 on image-level features; no stage 1, no such loss",
+            "LIP variant",
+            "author code",
+            "lip_shortcut: C2, at 48 channels, joined before stage 2; leaky_relu: slope 0.01",
         ),
+        ("image_context: false", "own choice", "the fusion takes the input in place of image-level features"),
+        ("semantic_context: false", "own choice", "stage 2 on image-level features; no stage 1"),
         ("region step", "own choice", "all images and classes at once: the authors' function without loops"),
         ("initial head weights", "author code", "torch's defaults"),
     )
@@ -123,7 +110,7 @@ class ISNet(HeadWithAuxiliary):
 
 
 class ImageLevelContext(nn.Module):
-    """Every pixel attends to all pixels, each of them seen beside the image's average."""
+    """Every pixel attends to all pixels, each joined with the image's average."""
 
     def __init__(self, width: int, attention_width: int, act: layers.Activation):
         super().__init__()

@@ -41,9 +41,9 @@ class Upsample(nn.Module):
 
 
 class _Resize(torch.autograd.Function):
-    """With a gradient by matrix products, as torch's own adds in any order on CUDA.
+    """Bilinear resizing whose gradient is a matrix product, since torch's own adds in any order on CUDA.
 
-    Where it may not, ``F.interpolate`` gathers instead, in the memory of seven results.
+    Where that is forbidden, ``F.interpolate`` gathers instead, in the memory of seven results.
     """
 
     @staticmethod
@@ -131,7 +131,7 @@ class FCNHead(nn.Sequential):
 
 
 class SelfAttention(nn.Module):
-    """Every position of ``query`` reads all positions of ``key``; out of ISNet's and MCIBI's author code.
+    """Every position of ``query`` reads all positions of ``key``, as in ISNet's and MCIBI's author code.
 
     Key and query pass two 1x1 convolutions, the value (of ``key``) and the result one, each with batch norm
     and activation; scores are scaled by 1/sqrt(width).
@@ -169,7 +169,7 @@ def _positions(x: Tensor) -> Tensor:
 
 
 class PyramidPooling(nn.Module):
-    """Pyramid pooling module (PSPNet section 3.2): the input beside averages of it over n x n cells."""
+    """Pyramid pooling module (PSPNet section 3.2): the input joined with its averages over n x n cells."""
 
     def __init__(
         self,
@@ -204,7 +204,7 @@ def adaptive_average(x: Tensor, size_hw: tuple[int, int]) -> Tensor:
 
 
 def _cells(size: int, cells: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """1 where a cell holds a position (cells, size), they may overlap; positions per cell (cells,)."""
+    """1 where a cell (they may overlap) holds a position: (cells, size); positions per cell: (cells,)."""
     cell = torch.arange(cells, device=like.device)
     first, end = cell * size // cells, -(-(cell + 1) * size // cells)
     position = torch.arange(size, device=like.device)
@@ -234,7 +234,7 @@ def bilinear_corners(
 ) -> tuple[Tensor, Tensor]:
     """The four pixels around each position (B, ...) in maps of ``size_hw``, and their shares: (B, ..., 4).
 
-    Pixels are numbered as in :func:`pixel_rows`. Outside a map lie zeros, or what is at its ``border``.
+    Pixels are numbered as in :func:`pixel_rows`. Outside a map lie zeros, or the values at its ``border``.
     """
     height, width = size_hw
     if padding == "border":
@@ -255,6 +255,6 @@ def bilinear_corners(
 def weighted_rows(rows: Tensor, index: Tensor, share: Tensor) -> Tensor:
     """Sums of ``rows`` (P, C) at ``index`` (Q, K), each times its ``share`` (Q, K): (Q, C).
 
-    In one kernel that never holds (Q, K, C) and whose gradient is deterministic.
+    One kernel computes them without holding (Q, K, C); its gradient is deterministic.
     """
     return F.embedding_bag(index, rows, per_sample_weights=share, mode="sum")

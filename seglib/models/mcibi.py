@@ -1,28 +1,11 @@
 """MCIBI: "Mining Contextual Information Beyond Image" (2108.11819, ICCV 2021), as in its authors' code.
 
-    part                       | source
-    memory                     | paper: each class's representation over the data set, moved in every step
-    memory read                | paper: by class probabilities learned from the ground truth (stage 1)
-    consistency loss           | paper: stage 2 classifies the memory's vectors
-    its weight and start       | author code: 1.0 from the second epoch on, for ADE20K; elsewhere off
-    hard_aggregation: true     | author code: in no configuration; nor are several vectors per class
-    update                     | author code: pixels weigh by 1 - cosine similarity, see class_memory.py
-    momentum                   | author code: as the learning rate, from 0.9 (ADE20K, LIP) or 1.0 to 1 %
-    attention, fusion          | author code: 1x1 convolutions, 256 wide; 3x3 convolutions
-    context within the image   | author code: ASPP or pyramid pooling, fused last
-    loss                       | author code: 1.0 stage 2, 0.4 stage 1, 0.4 auxiliary on C4
-    LIP and HRNet variants     | author code: `leaky_relu` (LIP with ResNet), `downsample`
-    with a ViT                 | own choice: one auxiliary head, no norm of the encoder's maps
-    mcibi_fcn, mcibi_ocrnet    | own choice: no context within the image; OCRNet's, of stage-1 regions
-    memory_init: zeros, kmeans | own choice: the authors' training starts a class from its first mean
-    gradient of the read       | own choice: of the memory that was read; `author_exact`: of the updated one
-    vectors without pixels     | own choice: stay; `author_exact` shrinks them
-    several processes          | own choice: as one with all images; `author_exact` averages their memories
-    accumulate > 1             | own choice: an update per forward pass, so several per step
-    update without upsampling  | own choice: the same function
-    initial head weights       | author code: torch's defaults
+A memory holds a representation of each class over the whole data set; each pixel reads it by its class
+probabilities, beside a context within the image.
 
-"Author code" is sssegmentation, segmentors/mcibi (the same since its first release but for names).
+Sources of each part: `FIDELITY`. "Author code" is sssegmentation, segmentors/mcibi, the same since its first
+release but for names.
+
 Legend: `B` batch, `C` channels, `K` classes, `V` vectors per class, `h, w` feature size.
 """
 
@@ -46,8 +29,8 @@ class MCIBI(HeadWithAuxiliary):
     ``update_rule``, ``vectors_per_class``, ``memory_init``, ``author_exact``: see :class:`ClassMemory`.
 
     The momentum falls from ``initial_momentum`` to ``final_momentum_share`` of it, with the power
-    ``momentum_power`` (0: constant); ``consistency_weight`` counts from ``consistency_epoch`` on, the first
-    being 0. The authors have momentum 0.9 and weight 1 for ADE20K, 0.9 and 0 for LIP, 1.0 and 0 for
+    ``momentum_power`` (0: constant); ``consistency_weight`` applies from ``consistency_epoch`` on, the
+    first being 0. The authors have momentum 0.9 and weight 1 for ADE20K, 0.9 and 0 for LIP, 1.0 and 0 for
     Cityscapes and COCO-Stuff; a share of 0.1 for COCO-Stuff with ResNeSt-101; ``leaky_relu`` for LIP with
     ResNet; for HRNet no auxiliary head (``auxiliary_weight`` 0), and ``downsample``, which halves the last
     stage, on Cityscapes and LIP. ``dilations``: of ASPP.
@@ -70,19 +53,11 @@ class MCIBI(HeadWithAuxiliary):
         ("context within the image", "author code", "ASPP or pyramid pooling, read by attention"),
         ("loss", "author code", "1.0 stage 2 + 0.4 stage 1 + 0.4 auxiliary (C4), cross entropy each"),
         ("leaky_relu, downsample", "author code", "LIP with ResNet; HRNet on Cityscapes and LIP"),
-        (
-            "with a ViT",
-            "own choice",
-            "one auxiliary head; the authors have three, and norm the encoder's maps",
-        ),
+        ("with a ViT", "own choice", "one auxiliary head, no norm of the maps; the authors': three, a norm"),
         ("mcibi_fcn", "own choice", "no context within the image, which the authors' code allows"),
         ("mcibi_ocrnet", "own choice", "OCRNet's object context, with stage-1 logits as the soft regions"),
-        ("memory_init: zeros, kmeans", "own choice", "the authors' training starts from the first mean"),
-        (
-            "gradient of the read",
-            "own choice",
-            "of the memory that was read; the authors' (author_exact) is of that after the update",
-        ),
+        ("memory_init: zeros, kmeans", "own choice", "the authors start each class from its first mean"),
+        ("gradient of the read", "own choice", "of the memory as read; author_exact: of the updated one"),
         ("accumulate > 1", "own choice", "the memory moves in every forward pass, several times per step"),
         ("vectors without pixels", "own choice", "stay; the authors' (author_exact) shrink with their class"),
         ("several processes", "own choice", "as one with all images; author_exact averages their memories"),
@@ -158,7 +133,7 @@ class MCIBI(HeadWithAuxiliary):
         return self.stages(features)[0]
 
     def stages(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of stage 2 and of stage 1, and the features (B, C, h, w) that move the memory."""
+        """Logits of stage 2 and of stage 1, and the features (B, C, h, w) that update the memory."""
         last = self.halve(features[-1])
         x = self.bottleneck(last)
         stage1 = self.stage1(x)
@@ -171,7 +146,7 @@ class MCIBI(HeadWithAuxiliary):
     def losses(
         self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition
     ) -> dict[str, Tensor]:
-        """Also moves the memory."""
+        """Weighted loss terms; the memory is updated, too."""
         stage2, stage1, x = self.stages(features)
         losses = {
             "stage2": criterion(stage2, labels),
@@ -213,7 +188,7 @@ class MCIBIOCRNet(MCIBI):
 
 
 class BeyondImage(nn.Module):
-    """Every pixel attends to what the memory holds for the classes of all pixels."""
+    """Every pixel attends to the memory's vectors for the classes of all pixels."""
 
     def __init__(self, memory: ClassMemory, attention_width: int, *, hard: bool, act: layers.Activation):
         super().__init__()

@@ -1,19 +1,9 @@
-"""OCRNet: "Object-Contextual Representations for Semantic Segmentation" (1909.11065); "author code" is that
-of ISNet and MCIBI (sssegmentation, segmentors/ocrnet), which has it as a baseline.
+"""OCRNet: "Object-Contextual Representations for Semantic Segmentation" (1909.11065).
 
-    part                         | source
-    soft object regions          | paper: logits of an auxiliary classifier on C4 (section 3.2)
-    region representations       | paper: mean of pixels by softmax over positions (equation 4)
-    pixels read regions          | paper: attention, 256 wide (equation 5)
-    pixel representations        | paper: 3x3 convolution to 512 (section 3.4)
-    query and key                | author code: two 1x1 convolutions, BN, ReLU each; score / sqrt(256)
-    fusion                       | author code: 3x3 convolution over context and input
-    `fusion_kernel: 1`           | paper: 1x1 (section 3.4)
-    region classifier            | author code: 3x3 convolution to 512, BN, ReLU, 1x1
-    dropout                      | author code: none
-    loss                         | paper: 1.0, and 0.4 for the region classifier (section 3.4)
-    region step                  | own choice: one matrix product for all images and classes
-    initial head weights         | author code: torch's defaults
+Each pixel reads, by attention, the representations of the soft regions of all classes in its image.
+
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation,
+segmentors/ocrnet), which has OCRNet as a baseline.
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """

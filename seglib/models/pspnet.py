@@ -1,14 +1,9 @@
-"""PSPNet: "Pyramid Scene Parsing Network" (1612.01105); "author code" is that of ISNet and MCIBI
-(sssegmentation, pspnet.py and ppm.py), which has it as a baseline.
+"""PSPNet: "Pyramid Scene Parsing Network" (1612.01105).
 
-    part                 | source
-    pooled sizes         | paper: 1, 2, 3 and 6 cells a side (section 3.2)
-    branches             | author code: 1x1 convolution to 512, BN, ReLU
-    bottleneck           | author code: 3x3 convolution to 512 over input and averages
-    classifier           | author code: channel dropout 0.1, 1x1 convolution
-    auxiliary head       | paper: on C4, weight 0.4 (section 3.3)
-    averaging            | own choice: two matrix products, the same function
-    initial head weights | author code: torch's defaults
+Averages of the features over grids of 1, 2, 3 and 6 cells a side give each pixel context of several sizes.
+
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation, pspnet.py and
+ppm.py), which has PSPNet as a baseline.
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` feature size.
 """
@@ -21,7 +16,7 @@ from seglib.models.segmentor import require_stages
 
 
 class PSPNet(HeadWithAuxiliary):
-    """``width``: channels of branches and bottleneck; ``auxiliary_weight`` 0 leaves its head out."""
+    """``width``: channels of branches and bottleneck; ``auxiliary_weight`` 0: no auxiliary head."""
 
     FIDELITY = (
         ("pooled sizes", "paper", "1, 2, 3 and 6 cells a side (section 3.2)"),

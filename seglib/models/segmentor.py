@@ -27,7 +27,7 @@ Criterion = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class TrainingPosition:
-    """Where a training is; ``iteration`` and ``epoch`` count from 0."""
+    """Progress of a training; ``iteration`` and ``epoch`` count from 0."""
 
     iteration: int
     iterations: int
@@ -44,7 +44,11 @@ class DecodeHead(nn.Module):
     """
 
     FIDELITY: ClassVar[tuple[tuple[str, str, str], ...]] = ()
-    """(part, source, note), source one of ``paper``, ``author code``, ``own choice``; a plain literal."""
+    """Rows of (part, source, note), a literal: where each part comes from, stated here alone.
+
+    Sources: ``paper``, its own text or figures; ``author code``; ``second-hand``, somebody else quoting the
+    paper; ``own choice``, where none of these tells.
+    """
 
     def forward(self, features: list[Tensor]) -> Tensor:
         """Logits (B, K, h, w) at the method's own resolution, from features (B, C_i, h_i, w_i)."""
@@ -73,7 +77,7 @@ def require_pyramid(strides: tuple[int, ...], count: int) -> None:
 
 
 class Segmentor(nn.Module):
-    """``name`` says in errors which method and backbone this is."""
+    """An encoder and a decode head; ``name`` names both in errors."""
 
     def __init__(self, *, encoder: Encoder, method: DecodeHead, name: str):
         super().__init__()
@@ -120,7 +124,7 @@ def build_segmentor(
     num_classes: int,
     load_weights: bool = True,
 ) -> Segmentor:
-    """The segmentor of a cell. Its parameters follow torch's random state, and the weights that are named.
+    """The segmentor of a cell, its parameters drawn by torch or read from ``backbone.weights``.
 
     ``load_weights=False`` leaves ``backbone.weights`` unread, for callers that load a whole state dict or
     only count. Works under ``torch.device("meta")``. Raises ``ValueError`` that names method and backbone.

@@ -1,19 +1,12 @@
 """Semantic FPN: "Panoptic Feature Pyramid Networks" (1901.02446), the semantic branch (section 3.1, Fig. 3).
 
-    part                                              | source
-    pyramid: 1x1 laterals, nearest upsampling, sum,   | paper (FPN, 1612.03144), 256 channels
-      3x3 convolution per level                       |
-    head per level: 3x3 convolution to 128 and 2x     | paper
-      bilinear upsampling until 1/4; sum of levels    |
-    1x1 classifier                                    | paper
-    BN and ReLU after every convolution               | author code (sssegmentation, semanticfpn.py, fpn.py)
-    channel dropout 0.1                               | author code
-    `paper_norms`: group norm in the head, plain      | paper
-      convolutions in the pyramid                     |
-    initial head weights                              | author code (torch's defaults)
+Each level of a feature pyramid is enlarged to 1/4 of the image by convolutions with upsampling; their sum is
+classified.
 
-"Author code" is the code base of ISNet and MCIBI. Legend: `B` batch, `C` channels, `K` classes, `h, w` size
-of the first stage.
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation, semanticfpn.py and
+fpn.py), which has Semantic FPN as a baseline.
+
+Legend: `B` batch, `C` channels, `K` classes, `h, w` size of the first stage.
 """
 
 import math
@@ -26,10 +19,10 @@ from seglib.models.segmentor import Criterion, DecodeHead, TrainingPosition, req
 
 
 class SemanticFPN(DecodeHead):
-    """``width`` and ``head_width``: channels of pyramid and head; with ``paper_norms`` the latter in 32s."""
+    """``width`` and ``head_width``: channels of pyramid and head (with ``paper_norms`` in 32s)."""
 
     FIDELITY = (
-        ("pyramid", "paper", "1x1 laterals to 256, nearest upsampling, sum, 3x3 convolution per level"),
+        ("pyramid", "paper", "FPN (1612.03144): 1x1 laterals to 256, nearest upsampling, sum, 3x3 per level"),
         ("head", "paper", "per level 3x3 convolutions to 128, each with 2x bilinear upsampling; sum at 1/4"),
         ("classifier", "paper", "1x1 convolution at 1/4"),
         ("norms", "author code", "BN and ReLU after every convolution, the pyramid's too"),
@@ -74,7 +67,7 @@ class SemanticFPN(DecodeHead):
         return self.classifier(sum(levels[1:], start=levels[0]))
 
     def propagate(self, level: int, low: Tensor, high: Tensor) -> Tensor:
-        """What ``level`` of the pyramid, ``low`` (B, C, H, W), receives from ``high``, the one above."""
+        """What is added to ``level`` of the pyramid, ``low`` (B, C, H, W), from the level above, ``high``."""
         return F.interpolate(high, low.shape[-2:], mode="nearest")
 
     def losses(

@@ -1,19 +1,11 @@
-"""SFNet: "Semantic Flow for Fast and Accurate Scene Parsing" (2002.10120), as its authors' code has it.
+"""SFNet: "Semantic Flow for Fast and Accurate Scene Parsing" (2002.10120), as in its authors' code.
 
-    part                                                  | source
-    flow alignment module (FAM): a 2-channel flow from    | paper, author code (SFSegNets, operators.py,
-      both levels, then bilinear reading at the flow      |   AlignedModule)
-    flow in output pixels, halved by the authors' grid    | author code
-    reading outside the map gives 0                       | author code
-    pyramid pooling (1, 2, 3, 6) on C5 to `width`         | author code (PSPModule: no ReLU in the branches)
-    laterals, 3x3 per level, concatenation, 3x3, 1x1      | author code (sfnet_resnet.py, UperNetAlignHead)
-    bilinear resizing with align_corners=True             | author code
-    `alignment: false`: bilinear upsampling for the FAM   | author code (UperNetHead)
-    deep supervision, weight 1 where used (off: 0)        | author code (loss.py, CriterionSFNet)
-    reading by indexing, averages as matrix products      | own choice, the same functions
-    initial head weights                                  | author code (torch's defaults)
+A flow alignment module (FAM) replaces bilinear upsampling in the top-down path of a feature pyramid. It
+predicts a flow from both levels and reads the coarser map along it.
 
-No part of the head: the authors' encoder has a deep stem and dilates its last stages at unchanged stride.
+Sources of each part: `FIDELITY`. "Author code" is SFSegNets: operators.py (AlignedModule), sfnet_resnet.py
+(PSPModule, UperNetAlignHead; the baseline UperNetHead) and loss.py (CriterionSFNet). The authors' encoder has
+a deep stem and dilates its last stages at unchanged stride; it is not part of the head.
 
 Legend: `B` batch, `C` channels, `K` classes, `H, W` size of the finer map, `h, w` size of C2.
 """
@@ -37,7 +29,7 @@ class SFNet(DecodeHead):
     FIDELITY = (
         ("flow alignment", "paper", "flow from the finer map and the upsampled coarser one, read bilinearly"),
         ("flow unit", "author code", "a flow of 2 moves about one output pixel; outside the map reads 0"),
-        ("context", "author code", "pyramid pooling 1, 2, 3, 6 on C5; no ReLU in branches, 1x1 bottleneck"),
+        ("context", "author code", "PSPModule: bins 1, 2, 3, 6 on C5; no ReLU in branches, 1x1 bottleneck"),
         ("decoder", "author code", "1x1 laterals, 3x3 per level, levels joined at 1/4, 3x3, 1x1 classifier"),
         ("resizing", "author code", "bilinear, align_corners=True inside the head"),
         ("alignment: false", "author code", "bilinear upsampling, the authors' baseline head"),

@@ -1,24 +1,11 @@
 """SRM and CRM: "A Deep Semantic Segmentation Network with Semantic and Contextual Refinements" (2412.08671).
 
-Known are the abstract and readers' summaries; no code was found. Backbones, widths, places, formulas, losses
-and the network behind "82.5 mIoU with 137.9 GFLOPs" are not: benchmarks/srm_crm_cost.py lists what would fit.
+Semantic refinement (SRM) moves each pixel of an upsampled map by a learned offset. Contextual refinement
+(CRM) joins all stages of the encoder and attends over their channels, then over positions.
 
-    part                                                            | source
-    semantic refinement (SRM): each pixel of an upsampled map moves | paper (abstract)
-      by an offset, guided by the finer map and by neighbouring     |
-      offsets                                                       |
-    neighbourhood of 3x3                                            | paper (as a reader quotes it)
-    contextual refinement (CRM): all four stages aggregated         | paper (abstract)
-    channel attention, then spatial attention                       | paper (as a reader quotes it)
-    offsets and neighbour weights: 3x3 convolutions of both maps;   | own choice
-      an offset is the softmax-weighted mean of the nine            |
-    stages averaged to the coarsest size, to `width` channels each, | own choice
-      joined; attention by scaled dot products, added to its input  |
-    top-down pyramid, an SRM per step, CRM on top, output at 1/4    | own choice
-    3x3 convolution, channel dropout, 1x1 classifier; one loss      | own choice
-    `width` 256; lightweight: `width: 64`                           | own choice
-
-A part switched off: bilinear upsampling without offsets; the last stage alone, to `width` channels, on top.
+Sources of each part: `FIDELITY`. The abstract and two readers' summaries are known, no code is. Backbones,
+widths, places, formulas, losses and the network behind "82.5 mIoU with 137.9 GFLOPs" are not known;
+benchmarks/srm_crm_cost.py lists backbones that would fit.
 
 Legend: `B` batch, `C` channels, `K` classes, `H, W` size of the finer map, `h, w` size of the coarsest.
 """
@@ -36,20 +23,19 @@ class SRMCRM(DecodeHead):
 
     FIDELITY = (
         ("semantic refinement", "paper", "an offset per upsampled pixel, guided by finer map and neighbours"),
-        ("neighbourhood", "paper", "3x3, as a reader quotes it"),
+        ("neighbourhood", "second-hand", "3x3: a reader's public notes (machine summary)"),
         ("contextual refinement", "paper", "all four stages aggregated; context over space and channels"),
-        ("order of attention", "paper", "channel, then spatial, as a reader quotes it"),
+        ("order of attention", "second-hand", "channel, then spatial: sciencestack.ai (machine summary)"),
         ("offsets", "own choice", "3x3 convolutions of both maps; softmax-weighted mean of nine neighbours"),
         ("outside the map", "own choice", "no offset; values as at the edge"),
         ("aggregation", "own choice", "stages averaged to the coarsest size, `width` channels each, joined"),
         ("attention", "own choice", "scaled dot products of 1x1 convolutions, added to their input"),
         ("place", "own choice", "top-down pyramid, one SRM per step, CRM on top, output of the finest level"),
         ("widths", "own choice", "256; 64 as the lightweight configuration"),
-        (
-            "published backbone",
-            "own choice",
-            "unknown; a cost that comes near 137.9 GFLOPs is a fit, no reproduction",
-        ),
+        ("classifier", "own choice", "3x3 convolution, channel dropout 0.1, 1x1 convolution"),
+        ("semantic_refinement: false", "own choice", "bilinear upsampling without offsets"),
+        ("contextual_refinement: false", "own choice", "1x1 convolution of the last stage on top"),
+        ("published backbone", "own choice", "unknown; a cost near 137.9 GFLOPs is a fit, no reproduction"),
         ("loss", "own choice", "on the output alone"),
     )
 
@@ -100,7 +86,7 @@ class SemanticRefinement(nn.Module):
         self.guide = ConvNormAct(2 * width, width)
         self.offsets = nn.Conv2d(width, 2, 3, padding=1)
         self.neighbours = nn.Conv2d(width, 9, 3, padding=1)
-        # Near plain upsampling at first, yet not at it, where the neighbours' weights would get no gradient.
+        # Close to plain upsampling at first, but not equal: the neighbours' weights would get no gradient.
         nn.init.normal_(self.offsets.weight, std=0.001)
         nn.init.zeros_(self.offsets.bias)
 
@@ -138,7 +124,7 @@ class ContextualRefinement(nn.Module):
         self.out = ConvNormAct(width, width, 3)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """One (B, width, h, w) of all ``features``, at the size of the last."""
+        """One map (B, width, h, w) of all ``features``, at the size of the last."""
         size_hw = features[-1].shape[-2:]
         maps = [
             stage(resize(F.avg_pool2d(x, ratio, ceil_mode=True), size_hw))
@@ -152,7 +138,7 @@ class ContextualRefinement(nn.Module):
 
 
 class LastStage(nn.Module):
-    """In place of contextual refinement."""
+    """The last stage alone, in place of contextual refinement."""
 
     def __init__(self, in_channels: int, width: int):
         super().__init__()

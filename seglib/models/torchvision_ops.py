@@ -1,4 +1,4 @@
-"""Let torchvision import beside a torch build that its compiled operators do not fit.
+"""Make torchvision importable beside a torch build that its compiled operators do not fit.
 
 torchvision's wheels are linked against a CUDA torch. Beside a CPU-only torch their library does not load,
 and ``import torchvision`` (hence ``import timm``) dies with ``operator torchvision::nms does not exist``,

@@ -1,17 +1,9 @@
-"""UPerNet: "Unified Perceptual Parsing for Scene Understanding" (1807.10221), of its tasks objects alone;
-"author code" is that of ISNet and MCIBI (sssegmentation, upernet.py), which has it as a baseline.
+"""UPerNet: "Unified Perceptual Parsing for Scene Understanding" (1807.10221), for its task "objects" alone.
 
-    part                 | source
-    pyramid              | paper: FPN whose top is pyramid pooling of the last stage (section 3.1)
-    fusion               | paper: all levels at the size of the first, joined (section 3.1)
-    pooled sizes         | paper: 1, 2, 3 and 6 cells a side, as PSPNet
-    width                | author code: 512
-    laterals, levels     | author code: 1x1 and 3x3 convolutions, BN, ReLU; none over the pooled top
-    top-down path        | author code: bilinear upsampling and sum
-    fused convolution    | author code: 3x3 to 512, BN, ReLU
-    classifier           | author code: channel dropout 0.1, 1x1 convolution
-    auxiliary head       | author code: on C4, weight 0.4
-    initial head weights | author code: torch's defaults
+A feature pyramid has pyramid pooling at its top, and all its levels are joined at the size of the first.
+
+Sources of each part: `FIDELITY`. "Author code" is that of ISNet and MCIBI (sssegmentation, upernet.py), which
+has UPerNet as a baseline.
 
 Legend: `B` batch, `C` channels, `K` classes, `h, w` size of the first stage.
 """
@@ -25,7 +17,7 @@ from seglib.models.segmentor import require_pyramid
 
 
 class UPerNet(HeadWithAuxiliary):
-    """``width``: channels of the pyramid; ``auxiliary_weight`` 0 leaves its head out."""
+    """``width``: channels of the pyramid; ``auxiliary_weight`` 0 leaves out the auxiliary head."""
 
     FIDELITY = (
         ("pyramid", "paper", "FPN whose top is pyramid pooling of the last stage (section 3.1)"),

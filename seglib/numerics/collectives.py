@@ -2,15 +2,15 @@
 
     torchrun --standalone --nproc-per-node 4 -m seglib train ...
 
-torchrun tells each process in its environment which one it is; without it, this is one process and every
-function here is free. Each process sees its part of every batch, and gradients, batch norms, the weight of a
-pixel and class memories are those of the whole batch: the weights are those of one process up to rounding.
-But not where masks are random (dropout): each process draws its own; nor with ``ohem``, whose hard pixels are
-chosen and averaged within each process, as its authors do; nor with ``sync_batch_norm: false``. And MCIBI's
-consistency loss shows its batch norm each vector once per process, so that its running variance differs by a
-share of 1 / (2 x vectors).
+torchrun numbers the processes in their environment; without it there is one process, and no function here
+costs anything. Each process sees its part of every batch, and gradients, batch norms, the weight of a pixel
+and class memories are those of the whole batch: the weights are those of one process up to rounding.
+Exceptions are random masks (dropout), which each process draws by itself; ``ohem``, whose hard pixels are
+chosen and averaged within each process, as its authors do; and ``sync_batch_norm: false``. MCIBI's
+consistency loss passes each vector through its batch norm once per process, so that the running variance
+differs by a share of 1 / (2 x vectors).
 
-On CPUs the processes talk over gloo, on GPUs over nccl; what Python needs to agree on always over gloo.
+On CPUs the processes communicate over gloo, on GPUs over nccl; values of Python always over gloo.
 """
 
 import os
@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, distributed
 
 SETTLE_S = 0.2
-"""In which gloo's threads let go of their last tensors; after the interpreter's end they would abort it."""
+"""Time for gloo's threads to release their last tensors; after the interpreter's end they would abort it."""
 
 _ended: list[object] = []
-"""The last group. It must outlive the model: torch's reducer, were it the last owner, would wait for gloo's
+"""The last process group, kept beyond the model: torch's reducer, as its last owner, would wait for gloo's
 threads while it holds Python's lock, for which one of them may wait."""
 
 
@@ -52,7 +52,7 @@ def processes(device: torch.device) -> Iterator[None]:
     except RuntimeError as error:
         if not (isinstance(error, distributed.DistError) or "gloo/" in str(error)):
             raise
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which must not come before our last word
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, which must not precede the message
         raise ValueError(
             f"process {rank()} of {world_size()} lost another one, whose own message says why; the same "
             "command goes on from the last checkpoint"
@@ -66,12 +66,12 @@ def processes(device: torch.device) -> Iterator[None]:
 
 
 def rank() -> int:
-    """Which process this is. The first, 0, writes what there is to write."""
+    """The number of this process, from 0; process 0 writes all files."""
     return distributed.get_rank() if _joined() else 0
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return distributed.get_world_size() if _joined() else 1
 
 
@@ -88,7 +88,7 @@ def average_over_processes(tensor: Tensor) -> Tensor:
 
 
 def gather(value: float) -> list[float]:
-    """Every process's ``value``, in order; nobody goes on before all are here."""
+    """The ``value`` of each process, in order; the processes wait for one another."""
     if world_size() == 1:
         return [value]
     values = torch.zeros(world_size(), dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Where the arithmetic runs, and what is fixed so that it gives the same bits again, and fast."""
+"""The device of the arithmetic, and the settings that make its results repeatable to the bit, and fast."""
 
 import ctypes
 import os
@@ -40,7 +40,7 @@ def set_arithmetic(*, threads: int, deterministic: bool) -> None:
     # Read when CUDA starts; without it, deterministic matrix products raise.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
-    # Otherwise every torch.empty would be filled, which costs time and serves only to find reads of it.
+    # Otherwise torch fills every torch.empty, which costs time and only serves to find reads of it.
     torch.utils.deterministic.fill_uninitialized_memory = False
 
 
@@ -66,7 +66,7 @@ def peak_memory_gib(device: torch.device) -> float:
 
 @contextmanager
 def explain_out_of_memory(device: torch.device, what: str, remedy: str) -> Iterator[None]:
-    """Turn torch's lack of memory into one line: ``what`` did not fit, and what to lower."""
+    """Turn torch's errors of exhausted memory into one line: ``what`` did not fit, and the ``remedy``."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:

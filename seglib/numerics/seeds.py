@@ -1,6 +1,6 @@
-"""Random seeds from names, so that no draw depends on what else was drawn before it.
+"""Random seeds from names, so that no draw depends on earlier draws.
 
-A training's draws hang on its data set, recipe and seed alone: a new method, variant or backbone
+A training's draws depend on its data set, recipe and seed alone: a new method, variant or backbone
 never reshuffles another's images, and all methods of a comparison see the same crops in the same
 order. Each sample and each step has a seed of its own, so that a resumed training needs no saved
 random state.

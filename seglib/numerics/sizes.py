@@ -7,7 +7,7 @@ def scaled_size(
     """Size of an image of size ``hw`` after scaling; scale 1 is ``resize_hw``, or the image's own size.
 
     With ``keep_aspect`` the image becomes as large as fits the longer and the shorter side of
-    ``resize_hw``, whichever way either lies: (512, 2048) means "shorter side 512, longer at most 2048".
+    ``resize_hw``, in any orientation: (512, 2048) means "shorter side 512, longer at most 2048".
     Source: sssegmentation, ``Resize``.
     """
     if resize_hw is None:

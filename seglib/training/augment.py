@@ -1,6 +1,6 @@
 """Random training crops, on uint8 throughout.
 
-Order and laws as in the ISNet and MCIBI authors' code (sssegmentation): resize, crop with a limit on
+Order and distributions as in the ISNet and MCIBI authors' code (sssegmentation): resize, crop with a limit on
 the share of one class, flip, rotate, distort colours, pad. Two things differ, both own choices: the
 crop is chosen first and only its pixels are resized (same geometry, see :func:`resize_crop`), and
 labels are resized by pixel centres, like the images, where that code truncates coordinates.
@@ -136,7 +136,7 @@ def resize_crop_label(
 def rotate(
     image: np.ndarray, label: np.ndarray, angle_degrees: float, ignore_index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rotate about the centre; what enters the frame is black and ignored (author code)."""
+    """Rotate about the centre; pixels from outside the image are black and ignored (author code)."""
     h, w = label.shape
     matrix = cv2.getRotationMatrix2D((w / 2, h / 2), angle_degrees, 1)
     image = cv2.warpAffine(image, matrix, (w, h), flags=cv2.INTER_CUBIC, borderValue=0)

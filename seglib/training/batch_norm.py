@@ -18,7 +18,7 @@ from timm.layers import convert_sync_batchnorm  # noqa: E402
 
 
 def images_seen(recipe: Recipe, *, processes: int) -> int:
-    """Images over which a batch norm averages in a training of ``recipe`` by so many ``processes``.
+    """Images over which a batch norm averages in a training of ``recipe`` by ``processes``.
 
     Raises ``ValueError`` unless processes x images per process x ``accumulate`` give ``batch_size``, and the
     result is ``norm_batch_size``: accumulating keeps the size of a step, but not that of a batch norm.
@@ -56,9 +56,9 @@ def synchronise(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def _forward(norm: nn.modules.batchnorm._BatchNorm, plain, x: Tensor) -> Tensor:
-    """Batch norm of ``x`` (B, C, ...), equally large on every process; then what timm's norms do besides.
+    """Batch norm of ``x`` (B, C, ...), equally large on every process; then the additions of timm's norms.
 
-    Two passes, mean and then variance, so that nothing cancels.
+    Two passes, mean and then variance, so that no digits cancel.
     """
     if not norm.training:
         return plain(x)

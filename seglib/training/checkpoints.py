@@ -1,7 +1,7 @@
-"""Checkpoints of a training: complete, of this very training, and never pickled.
+"""Checkpoints of a training: complete, bound to one training, and never pickled.
 
 One safetensors file holds the model, the optimiser's state by parameter name, and as JSON in its header
-the iteration, the loss scaler, whatever the caller keeps, and the identity of the training. A file appears
+the iteration, the loss scaler, the caller's state, and the identity of the training. A file appears
 under its final name only when it is whole, and the last ``KEEP`` are kept, so that a kill or a power loss
 costs the work since the last save and nothing else.
 """
@@ -57,7 +57,7 @@ def save(
     }
     path = folder / f"{iteration:08d}.safetensors"
     save_tensors(path, tensors, {"seglib": json.dumps(header)})
-    # A later one was passed over as damaged; left there, it would be taken for one of the newest.
+    # Later files were skipped as damaged; left there, they would count among the newest.
     later = [other for other in _files(folder) if other.name > path.name]
     for useless in later + _files(folder)[len(later) + KEEP :]:
         useless.unlink()
@@ -72,9 +72,9 @@ def load(
     scaler: torch.amp.GradScaler,
     identity: dict[str, Any],
 ) -> dict[str, Any] | None:
-    """Put the newest whole checkpoint in place and return its ``state``, ``None`` if there is none.
+    """Restore the newest whole checkpoint and return its ``state``; ``None`` if there is none.
 
-    A damaged file is passed over with a warning. ``ValueError`` for a file of another training or of newer
+    A damaged file is skipped with a warning. ``ValueError`` for a file of another training or of newer
     code.
     """
     for path in _files(folder):

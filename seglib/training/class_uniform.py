@@ -1,10 +1,10 @@
-"""Class-uniform sampling (SFSegNets, datasets/uniform.py): in a share of the crops all classes come as often.
+"""Class-uniform sampling (SFSegNets, datasets/uniform.py): a share of crops shows all classes equally often.
 
 Labels are cut into tiles; a class that is in a tile has a *centre* there, the mean position of its pixels. Of
 an epoch's crops a share covers centres, of each class equally many, and the rest are images like any other.
 Centres of a class, and images, are drawn without repetition until all were drawn. Own choices: tiles at the
 right and bottom edge may be smaller (author code: left out, hence nothing of images smaller than a tile), and
-crops of classes that the data set never shows go to images (author code: the epoch is shorter).
+crops of classes that the data set lacks go to images (author code: the epoch is shorter).
 
 Legend: ``M`` centres, ``N`` images, ``K`` classes, ``H, W`` size of a label.
 """
@@ -12,12 +12,12 @@ Legend: ``M`` centres, ``N`` images, ``K`` classes, ``H, W`` size of a label.
 import numpy as np
 
 ANYWHERE = -1
-"""Row and column of a crop that need not cover any place."""
+"""Row and column of a crop without a place to cover."""
 
 
 def class_centres(label: np.ndarray, *, num_classes: int, tile: int) -> np.ndarray:
     """Class, row and column (M, 3) int64 of all centres of ``label`` (H, W) uint8; ``tile`` in pixels."""
-    found = []
+    centres = []
     for top in range(0, label.shape[0], tile):
         for left in range(0, label.shape[1], tile):
             part = label[top : top + tile, left : left + tile]
@@ -29,8 +29,8 @@ def class_centres(label: np.ndarray, *, num_classes: int, tile: int) -> np.ndarr
             present = np.flatnonzero(counts)
             y = (rows[present] @ np.arange(height)) // counts[present] + top
             x = (columns[present] @ np.arange(width)) // counts[present] + left
-            found.append(np.stack([present, y, x], axis=1))
-    return np.concatenate(found)
+            centres.append(np.stack([present, y, x], axis=1))
+    return np.concatenate(centres)
 
 
 def _histogram(part: np.ndarray, position: np.ndarray, size: int) -> np.ndarray:

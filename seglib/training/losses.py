@@ -27,8 +27,8 @@ def build_criterion(spec: Loss) -> Callable[[Tensor, Tensor], Tensor]:
     such logits); 0, with zero gradient, when none does. Logits are resized to the labels (bilinear,
     ``align_corners=False``).
 
-    Over several processes the mean of what they return is that over the pixels of all. Not so with ``ohem``:
-    each process averages over its own hard pixels.
+    Over several processes the mean of their losses is that over the pixels of all, but with ``ohem`` each
+    process averages over its own hard pixels.
     """
 
     def criterion(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How fast a training runs, and what it waits for."""
+"""The throughput of a training, and its share of waiting for data."""
 
 import time
 from collections.abc import Iterator
@@ -25,11 +25,11 @@ class Meter:
             yield batch
 
     def time_s(self) -> float:
-        """In the loop, over all attempts."""
+        """Seconds in the loop, over all attempts."""
         return self.earlier_s + time.monotonic() - self.started_s
 
     def take(self) -> dict[str, float]:
-        """Since the last call."""
+        """Speed since the last call."""
         speed = self._speed()
         self._restart()
         return speed

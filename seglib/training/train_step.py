@@ -1,6 +1,6 @@
 """One optimiser step of a training: forward, backward and update of one batch.
 
-Legend: `B` images per step (of one of several processes: its part), `H, W` crop size.
+Legend: `B` images per step (with several processes: this one's part), `H, W` crop size.
 """
 
 import math
@@ -65,7 +65,7 @@ class Stepper:
 
     @property
     def padding_color(self) -> tuple[int, int, int]:
-        """RGB, 0..255: what the normalisation turns into 0."""
+        """RGB, 0..255: the colour that the normalisation turns into 0."""
         return tuple(round(255 * value) for value in self.model.encoder.mean)
 
     def step(self, batch: Batch, position: TrainingPosition) -> dict[str, float]:
@@ -93,13 +93,13 @@ class Stepper:
                     wide = term.detach().to(torch.promote_types(term.dtype, torch.float32))
                     totals[name] = totals.get(name, 0.0) + wide / parts
             norm = self._clip_gradients()
-            # Read after all was queued, so that a GPU does not wait for the reading.
+            # Read when all work is queued, so that a GPU does not wait for the reading.
             means = sum_over_processes(torch.stack([*totals.values(), norm])) / world_size()
             *means, norm = means.tolist()
             values = dict(zip(totals, means, strict=True))
             if not math.isfinite(values["loss"]):
                 raise NotFiniteError(_describe_failure("the loss", values, position.iteration, lr, batch))
-            # In float16 the scaler passes such a step over, and lowers its scale.
+            # In float16 the scaler skips such a step, and lowers its scale.
             if not math.isfinite(norm) and not self.scaler.is_enabled():
                 raise NotFiniteError(_describe_failure("a gradient", values, position.iteration, lr, batch))
             self.scaler.step(self.optimizer)
@@ -108,7 +108,7 @@ class Stepper:
         return values
 
     def _clip_gradients(self) -> Tensor:
-        """Their norm before that, a scalar."""
+        """Clip to the recipe's norm, if it has one; the norm before that, a scalar."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
         limit = self.recipe.clip_grad_norm
         if limit is not None:
@@ -119,7 +119,7 @@ class Stepper:
         return norm
 
     def _gradients_stay_here(self, *, until: bool) -> AbstractContextManager:
-        """Only with a batch's last part are gradients averaged over processes."""
+        """Gradients are averaged over processes with the last part of a batch only."""
         return nullcontext() if self.parallel is None or until else self.parallel.no_sync()
 
     def _parts_on_device(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:

@@ -3,7 +3,7 @@
 A training counts optimiser steps ("iterations"). Everything random in step ``i`` (its images, crops, dropout)
 is a function of the cell and of ``i``, so that a training that was stopped and resumed gives, on CPUs of one
 kind, the same bits as one that was not. On several devices, and without dropout, it gives the same weights
-up to rounding (see ``engine/distributed.py``).
+up to rounding (see :mod:`seglib.numerics.collectives`).
 """
 
 import hashlib
@@ -63,18 +63,17 @@ def run(
     """Train ``cell`` on the prepared data set in ``data``, from the last checkpoint on if there is one.
 
     Writes ``model.safetensors``, ``cell.json``, ``train_log.jsonl`` and ``provenance.json`` into ``out``, and
-    ``train.sha256`` over them.
-    What must survive a stop lies in ``checkpoints``, apart for every version of the cell, its code and its
-    data, and is removed when the training is complete. ``weights``: where the initial weights lie that the
-    cell names. ``workers``: threads that load data. ``cache``: ``uint8`` keeps decoded pixels in
-    the folder ``cache`` of ``data``.
+    ``train.sha256`` over them. ``checkpoints`` holds the state that a stop must not lose, in one folder per
+    version of the cell, its code and its data; a complete training removes them. ``weights``: file of the
+    initial weights that the cell names. ``workers``: threads that load data. ``cache``: ``uint8`` keeps
+    decoded pixels in the folder ``cache`` of ``data``.
 
-    Raises ``ValueError`` for what the user can mend. A loss that is not finite would be so again: it is kept
-    in ``failed.json``, and later attempts end at once until cell, code or data change. On SIGTERM, SIGINT or
-    SIGUSR1 the step is finished, a checkpoint written, and the process exits with 128 + the signal's number.
+    Raises ``ValueError`` for faults that the user can mend. A loss that is not finite would be so again: it
+    is recorded in ``failed.json``, and later attempts end at once until cell, code or data change. On
+    SIGTERM, SIGINT or SIGUSR1 the step is finished, a checkpoint written, and the process exits with 128 +
+    the signal's number.
 
-    Of several processes (see ``engine/distributed.py``) the first writes all files; a signal to any of them
-    stops all after the same step.
+    Of several processes the first writes all files; a signal to any of them stops all after the same step.
     """
     manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
     identity = {
@@ -108,22 +107,22 @@ def run(
             "processes": processes,
             "norm_batch_size": norm_batch_size,
         }
-        training = _Training(cell, train_set, stepper, checkpoints / key, identity, attempt)
-        training.resume()
+        trainer = Trainer(cell, train_set, stepper, checkpoints / key, identity, attempt)
+        trainer.resume()
         try:
-            training.finish(stop, workers=workers, checkpoint_interval_s=checkpoint_interval_s)
+            trainer.run(stop, workers=workers, checkpoint_interval_s=checkpoint_interval_s)
         except NotFiniteError as error:
             if rank == 0:
                 write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
             collectives.gather(0)  # torchrun ends all processes as soon as one fails
             raise
         if rank == 0:
-            training.write(out)
+            trainer.write(out)
             _remove_checkpoints(checkpoints)
 
 
 def _alone(cell: Cell, checkpoints: Path) -> AbstractContextManager[None]:
-    """Two trainings would overwrite each other's checkpoints, as when Snakemake died and its job lives on."""
+    """A lock: a second training (of a job that outlived its Snakemake) would overwrite the checkpoints."""
     if collectives.rank() > 0:
         return nullcontext()
     return only_one(checkpoints, what=f"training {cell.id}")
@@ -142,7 +141,7 @@ def _refuse_known_failure(path: Path, key: str) -> None:
 
 
 def _remove_checkpoints(folder: Path) -> None:
-    """Those of earlier versions of the cell too, but nothing that is not ours."""
+    """Remove the checkpoints of all versions of the cell, and no other file."""
     for path in folder.iterdir():
         if re.fullmatch(f"[0-9a-f]{{{KEY_DIGITS}}}", path.name):
             shutil.rmtree(path)
@@ -150,13 +149,13 @@ def _remove_checkpoints(folder: Path) -> None:
 
 @dataclass
 class _State:
-    """What a checkpoint keeps beside tensors."""
+    """The part of a checkpoint beside its tensors."""
 
     iteration: int = 0
     """Steps done."""
     started: str = field(default_factory=provenance.now)
     attempts: list[dict[str, Any]] = field(default_factory=list)
-    """On what each process that worked at this training ran, and after how many steps it began."""
+    """Of each attempt, its provenance and the number of steps done before it."""
     encoder_sha256: str = ""
     """Of the encoder's initial weights."""
     time_s: float = 0.0
@@ -166,7 +165,9 @@ class _State:
     """Loss terms, summed since the last line of the log."""
 
 
-class _Training:
+class Trainer:
+    """The loop of one training: its state, its log and its checkpoints, below ``folder``."""
+
     def __init__(
         self,
         cell: Cell,
@@ -184,15 +185,15 @@ class _Training:
         self.state = _State()
 
     def resume(self) -> None:
-        """Go back to the last checkpoint; the log forgets what came after it.
+        """Restore the last checkpoint, if there is one, and cut the log after it.
 
-        ``ValueError`` where batch norm saw other batches before: the end would be neither training's.
+        ``ValueError`` where batch norm saw batches of another size before: the result would mix both.
         """
-        found = checkpoint_files.load(self.folder, **self._checkpoint_parts())
-        if found is None:
+        state = checkpoint_files.load(self.folder, **self._checkpoint_parts())
+        if state is None:
             self.state.encoder_sha256 = _digest(self.stepper.model.encoder)
         else:
-            self.state = _State(**found)
+            self.state = _State(**state)
             _say(f"going on after iteration {self.state.iteration} of {self.iterations}")
         for first in self.state.attempts[:1]:
             before, now = first["norm_batch_size"], self.attempt["norm_batch_size"]
@@ -224,7 +225,7 @@ class _Training:
                 "".join(lines[: self.state.iteration // self.log_interval]), encoding="utf-8"
             )
 
-    def finish(self, stop: StopRequest, *, workers: int, checkpoint_interval_s: float) -> None:
+    def run(self, stop: StopRequest, *, workers: int, checkpoint_interval_s: float) -> None:
         """Run the remaining steps, or until ``stop``."""
         state, recipe = self.state, self.cell.recipe
         batches = load_ahead(self._load, range(state.iteration, self.iterations), workers=workers)
@@ -329,7 +330,7 @@ class _Training:
         with open(self.log, "a", encoding="utf-8") as file:
             file.write(json.dumps({**line, **speed}, allow_nan=False) + "\n")
             file.flush()
-            os.fsync(file.fileno())  # before the checkpoint that counts on it
+            os.fsync(file.fileno())  # before the checkpoint that relies on it
 
 
 def _digest(module: nn.Module) -> str:

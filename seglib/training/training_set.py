@@ -1,6 +1,6 @@
 """The batches of a training, as a function of the iteration: which images, in which order, how augmented.
 
-Legend: ``B`` images per batch (of one of several processes: its part), ``h, w`` crop size.
+Legend: ``B`` images per batch (with several processes: this one's part), ``h, w`` crop size.
 """
 
 import functools
@@ -35,11 +35,11 @@ class Batch:
 
 
 class TrainSet:
-    """The training split, in a new order each epoch; images that fill no batch at its end are left out.
+    """The training split, in a new order each epoch; the images at its end that fill no batch are left out.
 
     ``fill``: colour (RGB, 0..255) of the padding. Draws depend on ``seed``, the epoch and the image's place
     in the manifest only, hence neither on workers nor on where a training was resumed. ``cache``: folder for
-    decoded pixels (see :mod:`seglib.data.cache`), on which nothing depends. ``workers``: threads
+    decoded pixels (see :mod:`seglib.data.cache`), on which no result depends. ``workers``: threads
     that read all labels first where the recipe samples classes uniformly.
 
     Process ``rank`` of ``processes`` gets its share of every batch: of each of the parts that the recipe
@@ -111,8 +111,8 @@ class TrainSet:
 
         def centres(index: int) -> np.ndarray:
             label = read_label(self.samples[index])
-            found = class_centres(label, num_classes=num_classes, tile=self.recipe.class_uniform_tile)
-            return np.insert(found, 1, index, axis=1)
+            places = class_centres(label, num_classes=num_classes, tile=self.recipe.class_uniform_tile)
+            return np.insert(places, 1, index, axis=1)
 
         everything = np.concatenate(list(load_ahead(centres, range(len(self.samples)), workers=workers)))
         return [everything[everything[:, 0] == c, 1:] for c in range(num_classes)]

@@ -62,7 +62,7 @@ def test_prose_in_any_module_reruns_nothing(project):
     assert len(modules) > 100
     for module in modules:
         project.edit_prose(module)
-    project.replace("seglib/models/isnet.py", '"Figure 2"', '"Figure 2, left"')  # in FIDELITY
+    project.replace("seglib/models/isnet.py", '"Figure 2', '"Figure 2 (left)')  # in FIDELITY
     assert project.planned() == set()
 
 
