@@ -4,9 +4,11 @@ One thread of arithmetic per process, as each core has a process of its own (``p
 another. Tests of threads set their number.
 """
 
+import fcntl
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported
 COLORS = [[60, 60, 60], [220, 40, 40], [40, 40, 220], [40, 200, 60]]
 NAMES = ["ground", "left", "right", "pole"]
 SIZES_HW = [(40, 52), (48, 36)]
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``made_once(name, make)``: a folder that ``make(folder)`` filled, once for all processes of the run."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+
+    def find_or_make(name: str, make: Callable[[Path], None]) -> Path:
+        folder, done = base / name, base / f"{name}.done"
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return find_or_make
 
 
 @pytest.fixture(scope="session")

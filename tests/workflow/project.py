@@ -1,10 +1,13 @@
 """A copy of the checkout to run the workflow in, and what a run of it printed, as data."""
 
+import functools
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import yaml
@@ -37,24 +40,49 @@ FCN, FCN_FAST, ISNET = (
 )
 
 
+@functools.cache
+def fork_server() -> subprocess.Popen:
+    """One per process of pytest; it ends with it, when its standard input does."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, Path(__file__).with_name("fork_server.py")]
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+
+
 class Project:
     """A folder with the code, a configuration and its results."""
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # copies of a project share what it compiled
 
     def snakemake(self, *arguments, check=True, **environment):
-        result = subprocess.run(
-            [sys.executable, "-m", "snakemake", "--configfile", "run.yaml", "--cores", "2", *arguments],
-            cwd=self.folder,
-            env=self.environment | environment,
-            capture_output=True,
-            text=True,
-        )
+        command = ("snakemake", "--configfile", "run.yaml", "--cores", "2", *arguments)
+        return self.python_m(*command, check=check, **environment)
+
+    def python_m(self, module, *arguments, check=True, **environment) -> subprocess.CompletedProcess:
+        """`python -m MODULE ARGUMENTS` in this folder; `output` is what it printed, errors last."""
+        with tempfile.TemporaryDirectory() as folder:
+            stdout, stderr = (Path(folder, name) for name in ("stdout", "stderr"))
+            request = {
+                "module": module,
+                "arguments": [str(argument) for argument in arguments],
+                "folder": str(self.folder),
+                "environment": self.environment | environment,
+                "stdout": str(stdout),
+                "stderr": str(stderr),
+            }
+            server = fork_server()
+            print(json.dumps(request), file=server.stdin, flush=True)
+            code = int(server.stdout.readline())
+            result = subprocess.CompletedProcess(
+                [module, *arguments], code, stdout.read_text(), stderr.read_text()
+            )
         result.output = result.stdout + result.stderr
         if check:
-            assert result.returncode == 0, result.output
+            assert code == 0, result.output
         return result
 
     def planned(self, *arguments, **environment) -> set[tuple[str, str]]:

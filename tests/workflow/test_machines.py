@@ -20,16 +20,16 @@ def asked_gpus(output):
     return {rule: re.findall(r"\bgpu=(\d+)", block) for rule, block in blocks}
 
 
-def test_a_job_has_a_device_to_itself_where_there_are_some(finished):
-    output = finished.snakemake("-n", "--forceall", **DEVICES).output
+def test_a_job_has_a_device_to_itself_where_there_are_some(project):
+    output = project.snakemake("-n", "--forceall", **DEVICES).output
     asked = asked_gpus(output)
     assert asked["train"] == asked["predict"] == ["1"]
     assert asked["score"] == asked["complexity"] == []
     assert "python -m seglib.core.gpus 1 python -m seglib train " in output
 
 
-def test_without_devices_the_command_is_plain(finished):
-    output = finished.snakemake("-n", "--forceall", CUDA_VISIBLE_DEVICES="").output
+def test_without_devices_the_command_is_plain(project):
+    output = project.snakemake("-n", "--forceall", CUDA_VISIBLE_DEVICES="").output
     assert "seglib.core.gpus" not in output
     assert asked_gpus(output)["train"] == ["0"]
 
@@ -48,8 +48,8 @@ def test_the_number_of_devices_reruns_nothing(project):
     assert project.planned(CUDA_VISIBLE_DEVICES="0,1,2,3") <= {("compare", ""), ("report", "")}
 
 
-def test_speed_has_the_machine_to_itself(finished):
-    output = finished.snakemake("-n", "--forcerun", "speed", **DEVICES).output
+def test_speed_has_the_machine_to_itself(project):
+    output = project.snakemake("-n", "--forcerun", "speed", **DEVICES).output
     [block] = set(re.findall(r"^rule speed:\n(?:    .*\n)*?    (threads: \d+)\n", output, re.MULTILINE))
     assert block == "threads: 2"  # of `--cores 2`
 

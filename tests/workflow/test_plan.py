@@ -2,8 +2,6 @@
 
 import copy
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -11,14 +9,7 @@ from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, Project, copy_c
 
 
 def plan(project, *arguments, check=True):
-    return subprocess.run(
-        [sys.executable, "-m", "seglib", "plan", "--config", "run.yaml", *arguments],
-        cwd=project.folder,
-        env=project.environment,
-        capture_output=True,
-        text=True,
-        check=check,
-    )
+    return project.python_m("seglib", "plan", "--config", "run.yaml", *arguments, check=check)
 
 
 def plan_jobs(project, *arguments):

@@ -34,8 +34,8 @@ def changed(*path, value):
     return config
 
 
-def test_a_finished_run_has_nothing_to_do(finished):
-    assert "Nothing to be done" in finished.snakemake().output
+def test_a_finished_run_has_nothing_to_do(project):
+    assert "Nothing to be done" in project.snakemake().output
 
 
 def test_every_job_shows_the_command_that_repeats_it(finished):
@@ -288,10 +288,10 @@ def test_benchmark_files_that_are_gone_rerun_nothing(project):
     assert project.planned() == set()
 
 
-def test_a_limited_cell_runs_beside_the_whole_one(finished):
+def test_a_limited_cell_runs_beside_the_whole_one(project, finished):
     name = FCN.replace("slow", "slow_limit10")
     target = f"results/cells/{name}/val-ss/metrics.json"
-    output = finished.snakemake("-n", target, "--config", "limit=10").output
+    output = project.snakemake("-n", target, "--config", "limit=10").output
     assert jobs(output) == {(step, name) for step in ("train", "predict", "score")}
     (train,), (score,) = (re.findall(f"seglib {step} .*", output) for step in ("train", "score"))
     assert '"limit":10' in train
