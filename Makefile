@@ -3,17 +3,26 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: report test test-cluster published lint lock clean
+.PHONY: report test test-workflow test-cluster soak published lint lock clean
 
 report: .venv/installed
 	snakemake --cores all
 
+# At most 4 minutes on two cores; what takes longer is marked slow and belongs to the next.
 test: .venv/installed
 	python -m pytest -n 2
+
+# Whole workflows run and rerun, every benchmark reduced, and the slow cases of the units.
+test-workflow: .venv/installed
+	python -m pytest -n 2 -m slow
 
 # On a real Slurm that it starts and stops; needs root and Debian's slurm-wlm and munge.
 test-cluster: .venv/installed
 	python -m pytest -m cluster tests/cluster
+
+# Trainings of every method, killed again and again.
+soak: .venv/installed
+	python -m tests.soak.kill_and_resume
 
 # Tables, figures and page of each published benchmark again, from its committed counts.
 published: .venv/installed

@@ -28,6 +28,7 @@ from seglib.training.train_step import Stepper
 from seglib.training.training_set import Batch
 
 CLASSES = 19
+REDUCED = {"crop": (64, 64), "batch": 2, "threads": 1, "steps": 1, "rounds": 1}
 
 
 def main() -> None:
@@ -40,8 +41,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--steps", type=int, default=4, help="per round, after one to warm up")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
     parser.add_argument("--side", choices=("kept", "default"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.reduced:
+        vars(arguments).update(REDUCED)
     if arguments.side:
         print(json.dumps(measure(arguments)))
         return

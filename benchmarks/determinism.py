@@ -45,6 +45,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", default="cuda", choices=["cuda", "cpu"])
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
     arguments = parser.parse_args()
     try:
         device = choose_device(arguments.device)
@@ -57,6 +58,8 @@ def main() -> int:
 
     failures = 0
     cases = [(method, {}) for method in registry.METHODS] + list(SWITCHES)
+    if arguments.reduced:
+        cases = cases[:: len(cases) - 1]
     for method, options in cases:
         for precision in ("float32", "bfloat16"):
             verdict = compare(method, options, precision, device)

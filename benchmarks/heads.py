@@ -221,11 +221,20 @@ def _resident_gib(name: str) -> float:
     return int(re.search(rf"{name}:\s*(\d+) kB", status)[1]) / 2**20
 
 
+def reduce_sizes() -> None:
+    global CHANNELS, BATCH, FEATURES_HW, LABELS_HW
+    CHANNELS, BATCH, FEATURES_HW, LABELS_HW = 32, 2, (16, 16), (64, 64)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--methods", nargs="*", default=list(registry.METHODS), choices=registry.METHODS)
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
     parser.add_argument("--memory", type=int, metavar="CROPS", help="only measure the memory of an update")
     arguments = parser.parse_args()
+    if arguments.reduced:
+        reduce_sizes()
+        arguments.methods = arguments.methods[:1]
     torch.set_num_threads(THREADS)
     if arguments.memory:
         added_memory(arguments.memory)
@@ -234,7 +243,7 @@ def main() -> None:
     print(f"load of the machine before: {os.getloadavg()[0]:.1f}")
     region_step()
     memory_step()
-    subprocess.run([sys.executable, __file__, "--memory", "16"], check=True)
+    subprocess.run([sys.executable, __file__, *sys.argv[1:], "--memory", "16"], check=True)
     print("forward and backward of heads:")
     heads(arguments.methods)
 

@@ -51,6 +51,7 @@ from torchvision.transforms.v2 import functional as F  # noqa: E402
 
 RECIPE = Recipe(iterations=1000, batch_size=4, crop_hw=(512, 1024), lr=0.01)
 IGNORE, CLASSES = label_maps.IGNORE, 19
+REDUCED = {"formats": ["jpeg"], "images": RECIPE.batch_size, "rounds": 1}
 NOISE = ((1, 3.0), (4, 6.0), (16, 12.0))
 """Grain in pixels and standard deviation in grey levels: chosen so that a PNG takes 2.3 MB."""
 
@@ -197,7 +198,7 @@ def sides(folder: Path) -> dict[str, Callable[[int], object]]:
 
     def theirs(i: int) -> object:
         epoch, place = divmod(i, plain.batches_per_epoch)
-        return their_batch(plain, plain.order(epoch)[place * RECIPE.batch_size :][: RECIPE.batch_size])
+        return their_batch(plain, plain.order(epoch)[place * RECIPE.batch_size :, 0][: RECIPE.batch_size])
 
     return {"torchvision": theirs, "ours": plain.batch, "ours, cached": cached.batch}
 
@@ -294,8 +295,11 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
     parser.add_argument("--memory", nargs=2, metavar=("FOLDER", "SIDE"), help="only measure memory")
     arguments = parser.parse_args()
+    if arguments.reduced:
+        vars(arguments).update(REDUCED)
     torch.set_num_threads(1)
     cache.MEMORY_BYTES = 0  # these few images are to stand for thousands
     if arguments.memory:

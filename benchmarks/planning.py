@@ -6,6 +6,7 @@ Plans are dry runs of the real rules. "After" stands on empty files in the place
 ``snakemake --touch`` records as made; that takes some minutes and is not timed.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -26,6 +27,13 @@ REPEATS = 3
 
 
 def main() -> None:
+    global CELLS, REPEATS
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
+    if parser.parse_args().reduced:
+        CELLS, REPEATS = 2, 1
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         for part in ("Snakefile", "workflow", "seglib", "config", "profiles"):

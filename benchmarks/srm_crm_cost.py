@@ -9,6 +9,8 @@ are ours (seglib/models/srm_crm.py). Counted are convolutions and matrix product
 timm lacks MSCAN and MiT; PVTv2 has their channels.
 """
 
+import argparse
+
 from seglib.cost.counters import count_meta
 from seglib.experiment.recipe import Backbone
 from seglib.models.segmentor import Segmentor, build_segmentor
@@ -37,12 +39,17 @@ BACKBONES = (
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
+    count = 1 if parser.parse_args().reduced else None
     print(f"srm_crm at {INPUT_HW[0]}x{INPUT_HW[1]}, 19 classes, against {PUBLISHED_GFLOPS} GFLOPs")
     print(f"{'':<45}{'GMACs':>10}{'':>16}{'if a FLOP':>15}{'GFLOPs =':>10}")
     print(f"{'backbone':<30}{'width':>6}{'params M':>9}", end="")
     print(f"{'backbone':>10}{'head':>8}{'all':>8}{'is a MAC':>15}{'2 x GMACs':>10}")
-    for backbone in BACKBONES:
-        for width in WIDTHS:
+    for backbone in BACKBONES[:count]:
+        for width in WIDTHS[:count]:
             counts = count_meta(lambda b=backbone, w=width: build(b, w), INPUT_HW)
             encoder, head, total = (counts.total(part) / 1e9 for part in ("encoder", "method", ""))
             params_m = sum(counts.parameters.values()) / 1e6

@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--steps", type=int, default=10, help="per round")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
     arguments = parser.parse_args()
+    if arguments.reduced:
+        arguments.steps = arguments.rounds = 1
 
     cell = Cell.from_json(arguments.cell.read_text("utf-8"))
     device = choose_device(arguments.device)

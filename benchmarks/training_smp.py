@@ -50,6 +50,7 @@ ROOT = Path(__file__).parents[1]
 ARMS = {"smp": "SMP", "same": "same network", "own": "seglib's head"}
 DILATIONS = (6, 12, 18)
 WIDTH = 256
+REDUCED = {"crop": (64, 64), "steps": 1, "rounds": 1}
 
 
 def build_smp(num_classes: int) -> nn.Module:
@@ -182,7 +183,10 @@ def main() -> None:
     parser.add_argument("--miou-iterations", type=int, default=0, metavar="N")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of --miou-iterations")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="of --miou-iterations")
+    parser.add_argument("--reduced", action="store_true", help="smallest sizes and counts: does it run?")
     arguments = parser.parse_args()
+    if arguments.reduced:
+        vars(arguments).update(REDUCED)
 
     cell = camvid_cell(arguments.recipe)
     if arguments.weights:
