@@ -2,8 +2,8 @@
 than a dry run.
 
 A command per line of standard input: JSON with module, arguments, working folder, environment and the files
-for what it prints. A line of standard output for each: its exit code. This process imports nothing of seglib, so
-that each command finds the one of its own folder.
+for what it prints. A line of standard output for each: its exit code. This process imports nothing of seglib,
+so that each command finds the one of its own folder.
 """
 
 import json

@@ -1,4 +1,3 @@
-import multiprocessing
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -10,6 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from seglib.data.label_formats import IGNORE_INDEX
 from seglib.models.class_memory import ClassMemory
+from tests.unit import forked
 
 WIDTH = 6
 
@@ -251,13 +251,10 @@ def update_on_one_of_two_processes(rank: int, address: str) -> dict[str, Tensor]
 
 def test_two_processes_update_as_one_with_both_images(tmp_path):
     address = f"file://{tmp_path}/rendezvous"
-    other = multiprocessing.get_context("spawn").Process(
-        target=update_on_one_of_two_processes, args=(1, address)
-    )
-    other.start()
+    other = forked.start(update_on_one_of_two_processes, 1, address, stderr=tmp_path / "log")
     found = update_on_one_of_two_processes(0, address)
     other.join()
-    assert other.exitcode == 0
+    assert other.exitcode == 0, (tmp_path / "log").read_text()
 
     x, labels = two_images()
     for name, options in STARTS.items():

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -17,15 +16,14 @@ from torch import nn
 
 from seglib.core import registry
 from seglib.data.manifest import read_manifest
-from seglib.experiment.recipe import Loss, Recipe
+from seglib.experiment.recipe import Loss
 from seglib.models.segmentor import Segmentor, TrainingPosition, build_segmentor
 from seglib.numerics import collectives
 from seglib.training import train_step, trainer
-from seglib.training.batch_norm import images_seen, synchronise
 from seglib.training.train_step import Stepper
 from seglib.training.training_set import TrainSet
 from tests.unit.models.method_tester import small_options
-from tests.unit.training.processes import Processes
+from tests.unit.processes import Processes
 from tests.unit.training.test_trainer import assert_same, command, make_cell, newest, read_log, train
 
 WEIGHTS = (1.0, 2.0, 0.5, 4.0)
@@ -188,9 +186,9 @@ def test_a_batch_that_does_not_split_and_a_loss_that_is_not_finite_stop_all(pair
 
 
 def launch(cell, data: Path, folder: Path) -> subprocess.Popen:
-    own = command(cell, data, folder)
-    arguments = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    return subprocess.Popen([*arguments, *own[1:]], stderr=subprocess.PIPE, text=True)
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    seglib = ["-m", "seglib", *command(cell, data, folder)]
+    return subprocess.Popen([*torchrun, *seglib], stderr=subprocess.PIPE, text=True)
 
 
 def test_torchrun_ends_with_one_line_when_a_process_dies(miniature, tmp_path):
@@ -211,28 +209,3 @@ def test_torchrun_ends_with_one_line_when_a_process_dies(miniature, tmp_path):
     assert errors.count("$ python -m seglib train") == 1
     assert newest(tmp_path) >= 2
     assert not (tmp_path / "train").exists()
-
-
-def test_the_batch_that_a_batch_norm_sees_is_checked():
-    recipe = Recipe(iterations=1, batch_size=16, crop_hw=(8, 8), lr=0.1, norm_batch_size=16)
-    assert images_seen(recipe, processes=1) == images_seen(recipe, processes=8) == 16
-    with pytest.raises(
-        ValueError, match=r"see 8 images .*accumulate 2\), not recipe.norm_batch_size 16; spread"
-    ):
-        images_seen(replace(recipe, accumulate=2), processes=2)
-    assert images_seen(replace(recipe, accumulate=2, norm_batch_size=8), processes=2) == 8
-    apart = replace(recipe, sync_batch_norm=False)
-    assert images_seen(apart, processes=1) == 16
-    with pytest.raises(ValueError, match=r"see 4 images .*4 processes without sync_batch_norm\)"):
-        images_seen(apart, processes=4)
-    assert images_seen(replace(recipe, norm_batch_size=None, accumulate=4), processes=2) == 4
-
-
-def test_on_a_gpu_torchs_synchronised_batch_norms_take_over_all_tensors():
-    stepper = Stepper(cell=make_cell(), num_classes=4, weights=None, device=CPU)
-    before = stepper.model.state_dict()
-    model = synchronise(stepper.model, torch.device("cuda"))
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    assert norms
-    assert all(isinstance(norm, nn.SyncBatchNorm) for norm in norms)
-    assert_same(model.state_dict(), before)

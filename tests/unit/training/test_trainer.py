@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -15,16 +12,17 @@ import safetensors.torch
 import torch
 from safetensors.torch import load_file
 
+from seglib import cli
 from seglib.core import registry
 from seglib.data.manifest import read_manifest
 from seglib.experiment.cell import Cell
 from seglib.experiment.recipe import Backbone, Loss, Recipe
 from seglib.models.segmentor import TrainingPosition
-from seglib.numerics.devices import choose_device
 from seglib.numerics.seeds import training_seed
 from seglib.training import checkpoints, trainer
 from seglib.training.train_step import NotFiniteError, Stepper
 from seglib.training.training_set import TrainSet
+from tests.unit import forked
 from tests.unit.models.method_tester import small_options
 
 SPEED = ("images_per_s", "data_wait_share")
@@ -69,7 +67,7 @@ def train(cell, data, folder, *, workers=0, interval_s=1e9):
 def command(cell, data, folder, interval_s=0):
     arguments = ["--cell", cell.to_json(), "--data", data, "--out", folder / "train", "--device", "cpu"]
     arguments += ["--checkpoints", folder / "checkpoints", "--checkpoint-interval-s", str(interval_s)]
-    return [sys.executable, "-m", "seglib", "train", *map(str, arguments)]
+    return ["train", *map(str, arguments)]
 
 
 def assert_same(a, b):
@@ -179,29 +177,26 @@ def test_a_training_is_not_resumed_with_another_batch_for_batch_norm(miniature, 
 
 
 def train_in_a_process(cell, data, folder):
+    torch.set_num_threads(2)  # stands for --cores: the recipe's threads must win
     train(cell, data, folder, workers=2, interval_s=0)
 
 
-def test_processes_stopped_by_every_signal_resume_to_the_same_bits(miniature, tmp_path, monkeypatch, capfd):
+def test_processes_stopped_by_every_signal_resume_to_the_same_bits(miniature, tmp_path):
     cell = make_cell(iterations=60)
     expected = train(cell, miniature, tmp_path / "whole")
     folder = tmp_path / "stopped"
-    # OMP_NUM_THREADS stands for --cores: the recipe's threads must win.
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    processes = multiprocessing.get_context("forkserver")  # torch is loaded once for all
-    processes.set_forkserver_preload(["tests.unit.training.test_trainer"])
     stops = (signal.SIGKILL, 4), (signal.SIGTERM, 12), (signal.SIGINT, 20), (signal.SIGUSR1, 28)
     for number, least in stops:
-        process = processes.Process(target=train_in_a_process, args=(cell, miniature, folder))
-        process.start()
+        log = tmp_path / f"{number.name}.log"
+        process = forked.start(train_in_a_process, cell, miniature, folder, stderr=log)
         while newest(folder) < least:
-            assert process.is_alive(), capfd.readouterr().err
+            assert process.is_alive(), log.read_text()
             time.sleep(0.005)
         os.kill(process.pid, number)
         process.join(60)
         assert process.exitcode == (-number if number == signal.SIGKILL else 128 + number)
         assert not (folder / "train").exists()
-        errors = capfd.readouterr().err
+        errors = log.read_text()
         assert ("seglib train: going on after iteration" in errors) == (number != signal.SIGKILL)
         assert (f"seglib train: stopped by {number.name} after" in errors) == (number != signal.SIGKILL)
     assert newest(folder) < 60
@@ -211,30 +206,31 @@ def test_processes_stopped_by_every_signal_resume_to_the_same_bits(miniature, tm
 
 def test_a_terminated_command_says_how_to_go_on(miniature, tmp_path):
     cell = make_cell(iterations=200)
-    process = subprocess.Popen(command(cell, miniature, tmp_path), stderr=subprocess.PIPE, text=True)
+    log = tmp_path / "log"
+    process = forked.start(cli.main, command(cell, miniature, tmp_path), stderr=log)
     while newest(tmp_path) < 2:
-        assert process.poll() is None, process.stderr.read()
+        assert process.is_alive(), log.read_text()
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGTERM
+    process.terminate()
+    process.join(60)
+    errors = log.read_text()
+    assert process.exitcode == 128 + signal.SIGTERM
     assert errors.splitlines()[0].startswith("$ python -m seglib train --cell ")
     assert "the same command goes on from there" in errors
     assert not (tmp_path / "train").exists()
 
 
 def test_a_second_training_of_the_same_cell_is_refused_while_the_first_lives(miniature, tmp_path):
-    cell = make_cell(iterations=200)
-    first = subprocess.Popen(command(cell, miniature, tmp_path), stderr=subprocess.DEVNULL)
+    cell = make_cell(iterations=60)
+    first = forked.start(train_in_a_process, cell, miniature, tmp_path, stderr=tmp_path / "log")
     while newest(tmp_path) < 2:
-        assert first.poll() is None
+        assert first.is_alive()
         time.sleep(0.01)
-    first.send_signal(signal.SIGSTOP)  # so that it lives on for as long as it takes
-    second = subprocess.run(command(cell, miniature, tmp_path), stderr=subprocess.PIPE, text=True)
+    os.kill(first.pid, signal.SIGSTOP)  # so that it lives on for as long as it takes
+    with pytest.raises(ValueError, match=f"training {cell.id} is under way already: process {first.pid} on "):
+        train(cell, miniature, tmp_path)
     first.kill()
-    first.wait()
-    assert second.returncode != 0
-    assert f"training {cell.id} is under way already: process {first.pid} on " in second.stderr
+    first.join()
     train(cell, miniature, tmp_path)
     assert json.loads((tmp_path / "train" / "provenance.json").read_text())["resumed"] == 1
 
@@ -459,13 +455,6 @@ def test_class_uniform_crops_train(miniature, tmp_path):
     values = {"class_uniform": 0.5, "class_uniform_tile": 16, "color_jitter": 0.25, "blur": 0.5}
     train(make_cell(iterations=4, **values), miniature, tmp_path, workers=1)
     assert all(0 < line["loss"] < 10 for line in read_log(tmp_path))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_a_gpu_that_is_not_there_is_a_clear_error():
-    assert choose_device("auto") == torch.device("cpu")
-    with pytest.raises(ValueError, match=r"device cuda: torch .* use --device cpu or auto"):
-        choose_device("cuda")
 
 
 def test_half_precision_scales_its_loss(miniature, tmp_path):

@@ -3,7 +3,6 @@
 A function that they run must be importable, and so must be what it takes and returns.
 """
 
-import multiprocessing
 import os
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -11,16 +10,17 @@ from typing import Any
 
 from torch import distributed
 
+from tests.unit import forked
+
 LIMIT_S = 600
 
 
 class Processes:
     def __init__(self, count: int):
-        context = multiprocessing.get_context("spawn")
         self.pipes, self.processes = [], []
         for rank in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(rank, count, theirs), daemon=True)
+            ours, theirs = forked.CONTEXT.Pipe()
+            process = forked.CONTEXT.Process(target=_serve, args=(rank, count, theirs), daemon=True)
             process.start()
             self.pipes.append(ours)
             self.processes.append(process)
