@@ -28,7 +28,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``prepare`` wrote about a data set."""
+    """Description of a prepared data set."""
 
     dataset: str
     class_names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Manifest:
     def limited(self, count: int | None, *, seed: int) -> "Manifest":
         """At most ``count`` images of each split, chosen by ``seed``, in their order; ``None``: all.
 
-        A larger count takes the images of a smaller one and more.
+        A larger count contains the images of a smaller one.
         """
         if count is None:
             return self

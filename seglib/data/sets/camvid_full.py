@@ -1,7 +1,7 @@
 """CamVid as its authors released it: 701 frames of 960x720 labelled in 32 colours, here merged to 11 classes.
 
 Colours: the authors' ``label_colors.txt``. Merging: as SegNet's authors did (MATLAB's ``camvidPixelLabelIDs``
-lists it). Splits: the same frames as in SegNet's release, which are named there. No sums are published.
+lists it). Splits: the frames of SegNet's release, by their names. No checksums are published.
 """
 
 from pathlib import Path
