@@ -1,4 +1,4 @@
-"""Models at the size of their papers' experiments: which there are, and the committed table of their costs.
+"""Models at the size of their papers' experiments, and the committed table of their costs.
 
 ``paper_scale.csv`` is made by ``seglib audit`` (:mod:`seglib.cost.audit`); a test recomputes a part of it.
 Nothing here imports torch, since the report reads the table.
@@ -25,9 +25,9 @@ BACKBONES = {
 }
 """Name in papers -> timm's. ResNets have the deep stem (``c``), as in the ISNet and MCIBI authors' code."""
 OWN_STRIDES = ("hrnet_w48", "swin_large_patch4_window12_384", "vit_large_patch16_384")
-"""Cannot be dilated."""
+"""Backbones that cannot be dilated."""
 PYRAMID = ("ddsm", "deeplabv3plus", "semantic_fpn", "sfnet", "srm_crm", "upernet")
-"""Methods that want maps from fine to coarse; the others get HRNet's maps concatenated."""
+"""Methods that need maps from fine to coarse; the others get HRNet's maps concatenated."""
 DILATED_PYRAMID = ("deeplabv3plus", "upernet")
 """Those of them that the ISNet and MCIBI authors' code dilates to output stride 8, as it does all others."""
 CROPS = {
@@ -79,9 +79,9 @@ class Cost:
     """Of torch's counter; equal to fvcore's wherever that ran, or there would be no row."""
     gmacs_conv_matmul_head: float | None = None
     gmacs: float | None = None
-    """With all elementwise work, of fvcore; ``None`` where it did not run."""
+    """Of fvcore, with all elementwise work; ``None`` where it did not run."""
     mem_gib: float | None = None
-    """What a forward pass needs."""
+    """Memory of a forward pass."""
     rejected: str = ""
     """Why method and backbone do not go together."""
 
