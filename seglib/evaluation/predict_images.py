@@ -40,7 +40,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
 
     ``images``: one file, or a folder whose images, those of its subfolders too, keep their relative names.
     ``out/prediction.json`` records their origin and the images that could not be read. Files are replaced one
-    by one. Raises ``ValueError`` where there is no model or no image, and at the end if an image was left out.
+    by one. Raises ``ValueError`` without a model or an image, and at the end if an image was left out.
     """
     cell = read_cell(model)
     if cell.dataset not in registry.DATASETS:
@@ -86,7 +86,7 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
 
 
 def find_images(images: Path, out: Path) -> dict[str, Path]:
-    """Name -> file. A name is the path below the folder ``images`` without its extension, which stays where two
+    """Name -> file. A name is the path below the folder ``images``, without its extension unless two
     names would be equal. Files that an earlier run wrote into ``out`` are left out, and so never replaced
     by their own prediction. ``ValueError`` if there is no image.
     """

@@ -62,7 +62,7 @@ def _logits(segmentor: Segmentor, images: Tensor) -> Tensor:
 
 
 def _early(logits: Tensor, protocol: Protocol) -> Tensor:
-    """Early probabilities (author code, ``use_probs_before_resize``) where the protocol has them, else logits."""
+    """Early probabilities (author code, ``use_probs_before_resize``) if the protocol says so, else logits."""
     return logits.softmax(1) if protocol.average == "early_probabilities" else logits
 
 
