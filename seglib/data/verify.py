@@ -146,10 +146,10 @@ def _tables(description: DataSet, manifest: dict[str, Any], data: Path) -> Itera
     """Split sizes, classes and digest: what follows from the manifest and the description alone."""
     path = str(data / "manifest.json")
     for name, split in description.SPLITS.items():
-        count = len(_splits(manifest).get(name, ()))
-        is_left_out = split.labels is None and not count  # such a split is optional
-        if count != split.size and not is_left_out:
-            yield Finding("wrong", f"split {name}", f"{count:,} images, published are {split.size:,}")
+        found = len(_splits(manifest).get(name, ()))
+        is_left_out = split.labels is None and not found  # as anyone may who has no use for it
+        if found != split.size and not is_left_out:
+            yield Finding("wrong", f"split {name}", f"{found:,} images, published are {split.size:,}")
     classes = {name: manifest[name] for name in ("classes", "flip_pairs", "ignore_index")}
     if classes != class_table(description):
         yield Finding("wrong", path, "its classes are not those of this version; prepare the data set again")
