@@ -52,7 +52,7 @@ class MetaCounts(OperationCounts):
     parameters: dict[str, int]
     """Parameter -> elements, of all parameters."""
     used_parameters: frozenset[str]
-    """Those that the evaluated forward pass reads; auxiliary classifiers, for instance, are not."""
+    """Parameters that the evaluated forward pass reads; those of auxiliary classifiers are not."""
     mem_gib: float
     """Parameters, buffers and the most activations alive at a time, with attention scores in full."""
 
@@ -167,7 +167,7 @@ _MATRIX_VECTOR = {torch.ops.aten.mv: _matrix_vector_flops, torch.ops.aten.dot: _
 
 @contextlib.contextmanager
 def _mha_fastpath_off() -> Iterator[None]:
-    """In evaluation ``nn.MultiheadAttention`` would run as one operator, whose parts no counter sees."""
+    """Keep ``nn.MultiheadAttention`` from running as one operator, whose parts no counter sees."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

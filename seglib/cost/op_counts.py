@@ -1,4 +1,4 @@
-"""What each operator of a traced model costs, in multiply-adds (MACs): handles for fvcore.
+"""The cost of each operator of a traced model in multiply-adds (MACs): handles for fvcore.
 
 One MAC counts 1, and so do one addition, one comparison and one pointwise function (exp, sqrt, erf, ...)
 of one element. FLOPs are 2 x MACs. Operators are of three kinds:

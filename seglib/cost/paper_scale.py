@@ -29,7 +29,7 @@ OWN_STRIDES = ("hrnet_w48", "swin_large_patch4_window12_384", "vit_large_patch16
 PYRAMID = ("ddsm", "deeplabv3plus", "semantic_fpn", "sfnet", "srm_crm", "upernet")
 """Methods that need maps from fine to coarse; the others get HRNet's maps concatenated."""
 DILATED_PYRAMID = ("deeplabv3plus", "upernet")
-"""Those of them that the ISNet and MCIBI authors' code dilates to output stride 8, as it does all others."""
+"""Methods of ``PYRAMID`` that the ISNet and MCIBI authors' code dilates to output stride 8, as all others."""
 CROPS = {
     "ade20k": ((512, 512), 150),
     "camvid": ((360, 480), 11),
@@ -43,7 +43,7 @@ PAPER_DATASETS = {
     "sfnet": ("cityscapes",),
     "srm_crm": ("ade20k", "cityscapes"),
 }
-"""Of the methods that are not in all of ``COMMON_DATASETS``. BDD100K is left out: no crop for it is known."""
+"""Data sets of methods without all of ``COMMON_DATASETS``. BDD100K is left out: no crop for it is known."""
 COMMON_DATASETS = ("ade20k", "cityscapes", "coco_stuff_10k", "lip")
 
 
@@ -76,10 +76,10 @@ class Cost:
     """This and all below are ``None`` where method and backbone do not go together."""
     params_head: int | None = None
     gmacs_conv_matmul: float | None = None
-    """Of torch's counter; equal to fvcore's wherever that ran, or there would be no row."""
+    """Torch's count; equal to fvcore's wherever that ran, or there would be no row."""
     gmacs_conv_matmul_head: float | None = None
     gmacs: float | None = None
-    """Of fvcore, with all elementwise work; ``None`` where it did not run."""
+    """fvcore's count, with all elementwise work; ``None`` where it did not run."""
     mem_gib: float | None = None
     """Memory of a forward pass."""
     rejected: str = ""

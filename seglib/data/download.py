@@ -217,7 +217,7 @@ def _check_archive(archive: Path, checksum: str | None) -> None:
 
 
 def _placing(description: DataSet, source: Source, todo: set[str]) -> Callable[[str], str | None]:
-    """Where each member of an archive belongs; ``todo``: the paths that are needed, empty for all."""
+    """The path of each member of an archive; ``todo``: the paths that are needed, empty for all."""
 
     def place(member: str) -> str | None:
         path = description.place(member, source)
@@ -262,5 +262,5 @@ def _size(source: Source) -> str:
 
 
 def _origin(source: Source, mirror: str | None) -> str:
-    """Where an archive came from, without the path or account of this machine."""
+    """The origin of an archive, without the path or account of this machine."""
     return source.file_name if mirror or source.url is None else source.url

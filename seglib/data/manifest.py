@@ -43,7 +43,7 @@ class Manifest:
         return len(self.class_names)
 
     def limited(self, count: int | None, *, seed: int) -> "Manifest":
-        """At most ``count`` images of each split, chosen by ``seed``, in their order; ``None``: all.
+        """A choice by ``seed`` of ``count`` images or fewer of each split, in their order; ``None``: all.
 
         A larger count contains the images of a smaller one.
         """

@@ -30,7 +30,7 @@ class Transfer:
     target: Path
     """Appears only when it is complete; until then what has arrived lies in ``<target>.part``."""
     size_mib: int | None
-    """About, for the progress display where the server does not tell."""
+    """Approximate size, for the progress display where the server does not tell."""
     account: tuple[str, str] | None = None
     """User and password; ``None``: those of ``~/.netrc``, if it names the host."""
 

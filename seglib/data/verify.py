@@ -88,7 +88,7 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
 
 
 def _raw_files(raw: Path) -> tuple[Path, dict[str, str], list[Finding]]:
-    """Where the raw files lie, what download recorded of each, and which of its records are gone."""
+    """The folder of the raw files, download's records of each, and which of these records are gone."""
     findings, root, listing = [], raw, {}
     try:
         root = Path(json.loads((raw / "source.json").read_text("utf-8")).get("data_root", raw))

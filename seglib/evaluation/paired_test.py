@@ -17,7 +17,7 @@ CONFIDENCE = 0.95
 ROWS_OF_LABEL = [ROWS.index(name) for name in ("label", "boundary_label", "contour_label")]
 """Counts of the label alone: they differ between nearly all different labels (not between mirrored ones)."""
 TOLERANCE = 1e-12
-"""Of a recomputed mean: other versions of numpy may sum in another order."""
+"""Tolerance of a recomputed mean: other versions of numpy may sum in another order."""
 
 
 def load_other(against: Path) -> Counts:

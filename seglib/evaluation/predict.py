@@ -36,7 +36,7 @@ from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
 
 BATCH_BYTES = 2**28
-"""Of the largest map (B, K, h, w) float32, which limits the images of equal size in a batch; at least one."""
+"""Size of the largest map (B, K, h, w) float32; it limits the images of a batch, which has at least one."""
 MAX_BATCH = 8
 
 

@@ -39,7 +39,7 @@ POLICIES = {
     "neither the image's border nor a border to ignored pixels is a contour",
 }
 RECORD, SEAL = "scoring.json", "score.sha256"
-"""Beside every metrics file, whatever its name, as the counts are."""
+"""Files beside every metrics file, whatever its name, like the counts."""
 TABLES = {".csv": score_tables.csv_table, ".tex": score_tables.latex_table}
 
 
@@ -251,7 +251,7 @@ def _class_table(file: Path | None, num_classes: int) -> list[tuple[str, str | N
 
 
 def _plain(value: Any) -> Any:
-    """For JSON: lists for arrays, text for keys, ``None`` for undefined."""
+    """The value as JSON has it: lists for arrays, text for keys, ``None`` for undefined."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):

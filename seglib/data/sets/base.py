@@ -29,17 +29,17 @@ class Source:
     url: str | None
     """``None``: only behind a login or a form (see ``DataSet.INSTRUCTIONS``)."""
     checksum: str | None
-    """Of the archive, as ``sha256:...`` or, where only that is known, ``sha1:...`` or ``md5:...`` (which
+    """The archive's, ``sha256:...`` or, where only that is known, ``sha1:...`` or ``md5:...`` (which
     detect damage, not manipulation). ``None``: the data set's file says why."""
     size_mib: int | None
-    """About; for messages and for the progress display. ``None``: not known."""
+    """Approximate size, for messages and for the progress display. ``None``: not known."""
     into: str = ""
     """Folder, with a slash behind it, that its members lie in once unpacked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Where the pairs of one split lie below the root folder; an id may hold slashes."""
+    """The paths of one split's pairs below the root folder; an id may hold slashes."""
 
     size: int
     """Number of images in the published split."""
@@ -68,7 +68,7 @@ class DataSet:
 
     TITLE: str
     CLASSES: tuple[str, ...]
-    """In the order of the train ids."""
+    """Names in the order of the train ids."""
     CATEGORIES: tuple[str, ...] = ()
     """The category of each class, where its authors also report the IoU of categories."""
     PALETTE: tuple[tuple[int, int, int], ...]
@@ -85,11 +85,11 @@ class DataSet:
     READING_OF: str | None = None
     """Registry name of the set whose files it reads with other classes: papers call both by one name."""
     EVALUATION: str = ""
-    """Which split and which pixels count, in the words of the benchmark."""
+    """The split and the pixels that count, in the words of the benchmark."""
     LICENCE: str
     CITATION: str
     INSTRUCTIONS: str = ""
-    """How to get the archives where a login or a form is needed."""
+    """The way to the archives, where a login or a form is needed."""
 
     def checksums(self) -> dict[str, str]:
         """Path below the root -> SHA-256 of every file; empty where no publisher's file is known."""

@@ -57,7 +57,7 @@ class CamVidFull(DataSet):
     LABEL_TABLE: ClassVar = {
         i: CamVid.CLASSES.index(name) if name else IGNORE_INDEX for i, name in enumerate(COLORS.values())
     }
-    """From the place of the colour in ``COLORS``."""
+    """Keys are the places of colours in ``COLORS``."""
     SPLITS: ClassVar = {
         split: Split(
             size=size, images="701_StillsRaw_full/{id}.png", labels="LabeledApproved_full/{id}_L.png"

@@ -76,7 +76,7 @@ class Cityscapes(DataSet):
     )
 
     def layout(self, root: Path) -> dict[str, Split]:
-        """With ``labelTrainIds``, as the authors' tools make them, where there are no ``labelIds``."""
+        """Uses ``labelTrainIds``, as the authors' tools make them, where there are no ``labelIds``."""
         splits = super().layout(root)
         for name, split in splits.items():
             if split.labels:
