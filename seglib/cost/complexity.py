@@ -5,7 +5,7 @@
 One image, evaluation mode, no weights file. fvcore counts every operator of a real forward pass
 (:mod:`seglib.cost.op_counts` says at what cost), torch counts convolutions and matrix products on ``meta``
 tensors. What both count must be equal to the last multiply-add, or the command fails and names the module.
-Above ``max_mem_gib`` fvcore does not run; the numbers that only it knows are then ``null``.
+Above ``max_mem_gib`` fvcore does not run; the numbers of fvcore alone are then ``null``.
 docs/cost.md says more.
 """
 
@@ -207,7 +207,7 @@ def _modules(counts: OperationCounts, meta: MetaCounts) -> Iterable[dict[str, An
 
 
 def _top(module: str, counts: OperationCounts) -> list[str]:
-    """The children of ``module``, seen through wrappers that have a single child."""
+    """The children of ``module``, or of the module within its wrappers, which have a single child."""
     while True:
         children = [name for name in counts.macs if name.rpartition(".")[0] == module]
         if len(children) != 1:

@@ -27,7 +27,7 @@ GIB = 2**30
 
 
 class CountersDisagree(ValueError):
-    """One of the counters is wrong about a model."""
+    """One of the counters counts a model wrongly."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class MetaCounts(OperationCounts):
     parameters: dict[str, int]
     """Parameter -> elements, of all parameters."""
     used_parameters: frozenset[str]
-    """Those that the evaluated forward pass reads; auxiliary classifiers, for instance, are not."""
+    """Parameters that the evaluated forward pass reads; those of auxiliary classifiers are not."""
     mem_gib: float
     """Parameters, buffers and the most activations alive at a time, with attention scores in full."""
 
@@ -71,7 +71,7 @@ def count_meta(model_builder: Callable[[], nn.Module], input_hw: tuple[int, int]
     for tensor in (*model.parameters(), *model.buffers(), images):
         footprint.add(tensor)
     counter = FlopCounterMode(display=False, custom_mapping=_MATRIX_VECTOR)
-    # Attention as plain matrix products, which torch's counter sees; a fused kernel it may not.
+    # Attention as plain matrix products: torch's counter may miss a fused kernel.
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), footprint, counter:
         model(images)
     macs = _macs_by_module(model, counter)
@@ -162,12 +162,12 @@ def _matrix_vector_flops(matrix_shape: torch.Size, _: torch.Size, **__: object) 
 
 
 _MATRIX_VECTOR = {torch.ops.aten.mv: _matrix_vector_flops, torch.ops.aten.dot: _matrix_vector_flops}
-"""What torch's counter leaves out and ``matmul`` with a vector runs."""
+"""Operators of ``matmul`` with a vector, which torch's counter leaves out."""
 
 
 @contextlib.contextmanager
 def _mha_fastpath_off() -> Iterator[None]:
-    """In evaluation ``nn.MultiheadAttention`` would run as one operator that nobody can see into."""
+    """Keep ``nn.MultiheadAttention`` from running as one operator, whose parts no counter sees."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -178,8 +178,11 @@ def _mha_fastpath_off() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unused_parts_kept(model: nn.Module) -> Iterator[None]:
-    """A trace drops what no output depends on, such as a map of the backbone that the head does not take; the
-    model computes it nonetheless. So the outputs of its children become outputs of the model."""
+    """Make the outputs of the model's children outputs of the model, too.
+
+    A trace drops work that no output depends on, such as a map of the backbone that the head does not take;
+    the model does it nonetheless.
+    """
     kept: list[object] = []
     hooks = [
         child.register_forward_hook(lambda _module, _inputs, output: kept.append(output))

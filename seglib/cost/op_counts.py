@@ -1,4 +1,4 @@
-"""What each operator of a traced model costs, in multiply-adds (MACs): handles for fvcore.
+"""The cost of each operator of a traced model in multiply-adds (MACs): handles for fvcore.
 
 One MAC counts 1, and so do one addition, one comparison and one pointwise function (exp, sqrt, erf, ...)
 of one element. FLOPs are 2 x MACs. Operators are of three kinds:
@@ -52,7 +52,7 @@ PER_INPUT_COST = {
 }
 
 PER_SOURCE_OPS = _words("index_add scatter_add scatter_reduce")
-"""1 per element of what is added (the fourth argument); each also in its in-place form."""
+"""1 per added element (of the fourth argument); each also in its in-place form."""
 
 POOLING_OPS = _words("avg_pool1d avg_pool2d max_pool1d max_pool2d")
 """1 per output element and cell of the window."""
@@ -64,7 +64,7 @@ UPSAMPLING_COST = {
     "upsample_nearest1d": 1,
     "_upsample_nearest_exact2d": 1,
 }
-"""Per output element: the values that one is made of."""
+"""Per output element: the number of values that it is made of."""
 
 GRID_SAMPLE_TAPS = {0: 2, 1: 1, 2: 4}
 """Values per axis that one output is made of, by torch's code of the mode: bilinear, nearest, bicubic."""
@@ -80,7 +80,7 @@ select_scatter _shape_as_tensor slice_scatter squeeze_ swapaxes swapdims take_al
 transpose_ tril triu type unflatten unfold unsafe_chunk unsafe_split unsafe_split_with_sizes unsqueeze_
 view_as vstack where zero_
 """)
-"""Beside those that fvcore ignores by itself."""
+"""Free, beside those that fvcore ignores by itself."""
 
 
 def kind(op: str) -> str:
@@ -161,7 +161,7 @@ def _is_float(value: Value) -> bool:
 
 def _pointwise(inputs: list[Value], outputs: list[Value]) -> int:
     shape = get_shape(outputs[0])
-    # Without dimensions: arithmetic on sizes and other scalars, which a trace shows as tensors.
+    # Without dimensions: arithmetic on sizes and other scalars, which are tensors in a trace.
     return math.prod(shape) if shape and any(map(_is_float, inputs)) else 0
 
 

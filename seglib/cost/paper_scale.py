@@ -1,4 +1,4 @@
-"""Models at the size of their papers' experiments: which there are, and the committed table of their costs.
+"""Models at the size of their papers' experiments, and the committed table of their costs.
 
 ``paper_scale.csv`` is made by ``seglib audit`` (:mod:`seglib.cost.audit`); a test recomputes a part of it.
 Nothing here imports torch, since the report reads the table.
@@ -25,11 +25,11 @@ BACKBONES = {
 }
 """Name in papers -> timm's. ResNets have the deep stem (``c``), as in the ISNet and MCIBI authors' code."""
 OWN_STRIDES = ("hrnet_w48", "swin_large_patch4_window12_384", "vit_large_patch16_384")
-"""Cannot be dilated."""
+"""Backbones that cannot be dilated."""
 PYRAMID = ("ddsm", "deeplabv3plus", "semantic_fpn", "sfnet", "srm_crm", "upernet")
-"""Methods that want maps from fine to coarse; the others get HRNet's maps concatenated."""
+"""Methods that need maps from fine to coarse; the others get HRNet's maps concatenated."""
 DILATED_PYRAMID = ("deeplabv3plus", "upernet")
-"""Those of them that the ISNet and MCIBI authors' code dilates to output stride 8, as it does all others."""
+"""Methods of ``PYRAMID`` that the ISNet and MCIBI authors' code dilates to output stride 8, as all others."""
 CROPS = {
     "ade20k": ((512, 512), 150),
     "camvid": ((360, 480), 11),
@@ -43,7 +43,7 @@ PAPER_DATASETS = {
     "sfnet": ("cityscapes",),
     "srm_crm": ("ade20k", "cityscapes"),
 }
-"""Of the methods that are not in all of ``COMMON_DATASETS``. BDD100K is left out: no crop for it is known."""
+"""Data sets of methods without all of ``COMMON_DATASETS``. BDD100K is left out: no crop for it is known."""
 COMMON_DATASETS = ("ade20k", "cityscapes", "coco_stuff_10k", "lip")
 
 
@@ -76,12 +76,12 @@ class Cost:
     """This and all below are ``None`` where method and backbone do not go together."""
     params_head: int | None = None
     gmacs_conv_matmul: float | None = None
-    """Of torch's counter; equal to fvcore's wherever that ran, or there would be no row."""
+    """Torch's count; equal to fvcore's wherever that ran, or there would be no row."""
     gmacs_conv_matmul_head: float | None = None
     gmacs: float | None = None
-    """With all elementwise work, of fvcore; ``None`` where it did not run."""
+    """fvcore's count, with all elementwise work; ``None`` where it did not run."""
     mem_gib: float | None = None
-    """What a forward pass needs."""
+    """Memory of a forward pass."""
     rejected: str = ""
     """Why method and backbone do not go together."""
 

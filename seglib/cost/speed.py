@@ -1,4 +1,4 @@
-"""How long a model takes for a batch of images, and how much memory.
+"""The latency, throughput and peak memory of a model for batches of images.
 
     seglib speed --method isnet --backbone resnet50 --input 512x1024 --num-classes 19 --device cuda --out FILE
 
@@ -103,9 +103,9 @@ def run(
 @dataclasses.dataclass(frozen=True)
 class Timing:
     latencies_s: list[float]
-    """Of single calls, each waited for."""
+    """Times of single calls, each waited for."""
     queued_s: float
-    """Of as many calls, waited for once at the end."""
+    """Time of as many calls, waited for once at the end."""
 
 
 def measure(forward: Callable[[], None], *, device: torch.device, warmup: int, repeats: int) -> Timing:

@@ -1,6 +1,6 @@
-"""Decoded images and labels kept where they are read faster than decoded: in memory or on disk.
+"""A cache of decoded images and labels, in memory or on disk.
 
-A set that fits is kept in memory. For others there is the setting ``cache: uint8``: a file per pair with the
+A set that fits is kept in memory. Larger ones have the setting ``cache: uint8``: a file per pair with the
 bytes of its pixels, mapped into memory when read, so that a crop costs what it shows. Files are named
 by the content of the pair and by the decoder, are written as training first meets a pair, by all loading
 threads at once, and are checked when a process first reads them. A damaged or missing one is made anew: no
@@ -34,9 +34,9 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def pair_reader(samples: Sequence[Sample], folder: Path | None) -> Callable[[int], Pair]:
-    """What reads a pair by its place in ``samples``; ``folder``: of the cache on disk, if one is wanted.
+    """A reader of pairs by their place in ``samples``; ``folder``: of the cache on disk, if one is wanted.
 
-    Raises ``ValueError`` when the disk has not the room for it.
+    Raises ``ValueError`` when the disk is too full for it.
     """
     total_bytes = sum(map(_pixel_bytes, samples))
     if total_bytes <= MEMORY_BYTES:
@@ -52,7 +52,7 @@ def decode(sample: Sample) -> Pair:
 
 
 class PixelCache:
-    """Pairs on disk below ``folder``; says on stderr what it needs before anything is written."""
+    """Pairs on disk below ``folder``; the space that it needs is printed before anything is written."""
 
     def __init__(self, folder: Path, samples: Sequence[Sample]):
         self.folder = folder / decoder_id()
@@ -65,7 +65,7 @@ class PixelCache:
         self._reserve(samples)
 
     def read(self, sample: Sample) -> Pair:
-        """The pixels of a pair, read only; its files are decoded where the cache has not got them yet."""
+        """The pixels of a pair, read only; its files are decoded where the cache lacks them."""
         path = self._path(sample)
         pixels = self._map(path, _pixel_bytes(sample))
         if pixels is None:
@@ -91,7 +91,7 @@ class PixelCache:
         _say(f"{self.folder} takes {sizes}")
 
     def _map(self, path: Path, size: int) -> np.ndarray | None:
-        """The pixels in a file, (size,) uint8; ``None`` where it is missing or not what was written."""
+        """The pixels in a file, (size,) uint8; ``None`` where it is missing or damaged."""
         try:
             if path.stat().st_size != size + DIGEST_BYTES:
                 raise ValueError
@@ -118,7 +118,7 @@ class PixelCache:
                     file.write(pixels)
                     digest.update(pixels)
                 file.write(digest.digest())
-        except OSError as error:  # costs time, and neither the training nor its bits
+        except OSError as error:  # costs time, but changes no result
             self.is_writing = False
             _say(f"{error}; going on without writing more")
 
@@ -129,7 +129,7 @@ class PixelCache:
 
 @functools.cache
 def decoder_id() -> str:
-    """Names what turns files into pixels: other builds of a JPEG decoder may round otherwise."""
+    """A digest of the decoders: other builds of a JPEG decoder may round otherwise."""
     parts = (cv2.getBuildInformation(), PIL.__version__, *map(inspect.getsource, (read_image, read_label)))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Bring the raw files of a data set into place and prove that they are the right ones.
+"""Bring the raw files of a data set into place and check each of them.
 
     python -m seglib download camvid --out data/camvid/raw [--mirror DIR|URL | --data-root DIR]
 
@@ -27,7 +27,7 @@ from seglib.experiment import paths
 
 THREADS = 4
 FETCHED = ".archives"
-"""Below the raw folder, for what was fetched and may be deleted; what the user put there may not."""
+"""Folder below the raw folder for fetched archives, which are deleted after use; the user's never are."""
 
 
 def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -> None:
@@ -54,7 +54,7 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
         root = out
         origin = {
             "source": "archives",
-            "archives": [_shown(source, mirror) for source in description.SOURCES],
+            "archives": [_origin(source, mirror) for source in description.SOURCES],
         }
         checksums = _unpack(description, out, mirror, marker)
     else:
@@ -62,7 +62,7 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
         origin = {"source": "generated"}
         checksums = _generate(description, out)
     if not description.checksums() and description.SOURCES:
-        print(f"{description.TITLE}: no checksums of files are published; recorded our own", file=sys.stderr)
+        print(f"{description.TITLE}: no checksums of files are published; recorded new ones", file=sys.stderr)
     print(f"{description.TITLE}: licence {description.LICENCE}. Cite {description.CITATION}", file=sys.stderr)
     os.sync()
     listing = format_checksums(checksums)
@@ -87,15 +87,15 @@ def _check_own(description: DataSet, root: Path) -> dict[str, str]:
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; data_root must hold the unpacked files")
     expected = description.checksums()
-    found = _digests(root, expected or _files(description, root))
-    wrong = [path for path in expected if found[path] != expected[path]]
+    digests = _digests(root, expected or _files(description, root))
+    wrong = [path for path in expected if digests[path] != expected[path]]
     if wrong:
-        what = "differs from the published file" if found[wrong[0]] else "is missing"
+        what = "differs from the published file" if digests[wrong[0]] else "is missing"
         raise ValueError(
             f"{root / wrong[0]}: {what} ({len(wrong)} of {len(expected)} such files); "
             f"data_root must be the folder that holds {wrong[0].split('/')[0]}, complete and unchanged"
         )
-    return found
+    return digests
 
 
 def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -> dict[str, str]:
@@ -104,10 +104,10 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
     record = paths.data_root_record(out)
     own = record.exists()
     expected = description.checksums() or (read_checksums(recorded) if recorded.exists() and not own else {})
-    found = _digests(out, expected)
-    todo = {path for path in expected if found[path] != expected[path]}
+    digests = _digests(out, expected)
+    todo = {path for path in expected if digests[path] != expected[path]}
     if expected and not todo:
-        return found
+        return digests
     if not own:
         marker.unlink(missing_ok=True)
     archives = {source: _locate(description, source, out, mirror) for source in description.SOURCES}
@@ -122,28 +122,29 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
         for source, archive in archives.items()
         if archive in fetched and not archive.exists()
     ]
-    if own:  # which stays in use until it is sure where the archives are to be had
+    if own:  # it stays in use until all archives are located
         marker.unlink(missing_ok=True)
         recorded.unlink(missing_ok=True)
-        record.unlink()  # last, so that a stop in between changes nothing
+        record.unlink()  # last, so that a stop before it changes nothing
     fetch(jobs)
     for source, archive in archives.items():
         try:
             _check_archive(archive, source.checksum)
-            found |= extract(archive, place=_placing(description, source, todo), into=out, expected=expected)
+            place = _placing(description, source, todo)
+            digests |= extract(archive, place=place, into=out, expected=expected)
         except ValueError:
             if archive in fetched:
                 archive.unlink()  # so that the next run fetches it anew
             raise
-    incomplete = None  # else what is missing: then the next run is to fetch the archives anew, and only then
+    incomplete = None  # or the error, raised once the archives are deleted: the next run must fetch them
     if not expected:
         try:
-            found = _digests(out, _files(description, out))
+            digests = _digests(out, _files(description, out))
         except (ValueError, FileNotFoundError) as error:
-            _refuse_strangers(description, out, found)
+            _refuse_unknown_files(description, out, digests)
             incomplete = error
-    elif wrong := sorted(path for path in todo if found[path] != expected[path]):
-        state = "is missing" if found[wrong[0]] is None else "is damaged"
+    elif wrong := sorted(path for path in todo if digests[path] != expected[path]):
+        state = "is missing" if digests[wrong[0]] is None else "is damaged"
         incomplete = ValueError(
             f"{', '.join(map(str, archives.values()))}: holds no {wrong[0]}, which {state} in {out} "
             f"({len(wrong)} such files); it is incomplete or another release: fetch it again"
@@ -152,26 +153,26 @@ def _unpack(description: DataSet, out: Path, mirror: str | None, marker: Path) -
         shutil.rmtree(out / FETCHED)
     if incomplete:
         raise incomplete
-    return found
+    return digests
 
 
-def _refuse_strangers(description: DataSet, out: Path, unpacked: Collection[str]) -> None:
-    """``ValueError`` for what would pass for a part of the data set and came from no archive."""
+def _refuse_unknown_files(description: DataSet, out: Path, unpacked: Collection[str]) -> None:
+    """``ValueError`` for files that look like part of the data set and are in none of the archives."""
     paths = (
         Path(folder, name).relative_to(out).as_posix()
         for folder, _, names in os.walk(out, followlinks=True)
         for name in names
     )
-    strangers = sorted(path for path in paths if description.has(path) and path not in unpacked)
-    if strangers:
+    unknown = sorted(path for path in paths if description.has(path) and path not in unpacked)
+    if unknown:
         raise ValueError(
-            f"{out / strangers[0]}: is in none of the archives ({len(strangers)} such files); move it away"
+            f"{out / unknown[0]}: is in none of the archives ({len(unknown)} such files); move it away"
         ) from None
 
 
 def _locate(description: DataSet, source: Source, out: Path, mirror: str | None) -> Path:
-    """Where the archive lies: in the mirror's folder; in ``out`` if the user put it there, whose it stays; or
-    below ``out`` once it is fetched.
+    """The path of the archive: in the mirror's folder; in ``out``, where the user put it there; else below
+    ``out``, for fetching.
     """
     if mirror is None or _is_url(mirror):
         own = out / source.file_name
@@ -185,11 +186,11 @@ def _locate(description: DataSet, source: Source, out: Path, mirror: str | None)
 
 def _address(description: DataSet, source: Source, mirror: str | None) -> str:
     if mirror and urlsplit(mirror).password:
-        raise ValueError("mirror: no password in an address, please; put it into ~/.netrc")
+        raise ValueError("mirror: an address must hold no password; put it into ~/.netrc")
     if mirror:
         return f"{mirror.rstrip('/')}/{source.file_name}"
     if source.url is None:
-        files = ", ".join(f"{one.file_name} ({_shown_size(one)})" for one in description.SOURCES)
+        files = ", ".join(f"{one.file_name} ({_size(one)})" for one in description.SOURCES)
         raise ValueError(
             f"{description.TITLE} cannot be fetched without an account or a form. "
             f"{description.INSTRUCTIONS}. Then give the folder of the archives as mirror ({files}), "
@@ -199,7 +200,7 @@ def _address(description: DataSet, source: Source, mirror: str | None) -> str:
 
 
 def _account() -> tuple[str, str] | None:
-    """The account at a mirror, from the environment: it belongs into no file of settings."""
+    """The account at a mirror, from the environment: it does not belong in a configuration."""
     user, password = (os.environ.get(f"SEGLIB_MIRROR_{name}") for name in ("USER", "PASSWORD"))
     return (user, password) if user and password else None
 
@@ -208,15 +209,15 @@ def _check_archive(archive: Path, checksum: str | None) -> None:
     if checksum:
         algorithm, _, expected = checksum.partition(":")
         with open(archive, "rb") as file:
-            found = hashlib.file_digest(file, algorithm).hexdigest()
-        if found != expected:
+            actual = hashlib.file_digest(file, algorithm).hexdigest()
+        if actual != expected:
             raise ValueError(
-                f"{archive}: its {algorithm} is {found}, not {expected}; fetch the archive again"
+                f"{archive}: its {algorithm} is {actual}, not {expected}; fetch the archive again"
             )
 
 
 def _placing(description: DataSet, source: Source, todo: set[str]) -> Callable[[str], str | None]:
-    """Where each member of an archive belongs; ``todo``: the paths that are needed, empty for all."""
+    """The path of each member of an archive; ``todo``: the paths that are needed, empty for all."""
 
     def place(member: str) -> str | None:
         path = description.place(member, source)
@@ -256,10 +257,10 @@ def _is_url(mirror: str) -> bool:
     return mirror.startswith(("http://", "https://"))
 
 
-def _shown_size(source: Source) -> str:
+def _size(source: Source) -> str:
     return "size not known" if source.size_mib is None else f"about {source.size_mib / 1024:.2g} GiB"
 
 
-def _shown(source: Source, mirror: str | None) -> str:
-    """Where an archive came from, without the path or account of this machine."""
+def _origin(source: Source, mirror: str | None) -> str:
+    """The origin of an archive, without the path or account of this machine."""
     return source.file_name if mirror or source.url is None else source.url

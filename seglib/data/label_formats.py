@@ -1,4 +1,4 @@
-"""Class ids from label PNGs as people write them: palette, grey of any depth, 16 bit."""
+"""Class ids from label PNGs of all common kinds: palette, grey of any depth, 16 bit."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 IGNORE_INDEX = 255
-"""Of pixels without a class, in prepared labels."""
+"""The value of pixels without a class, in prepared labels."""
 
 # Pillow spreads the values of 2- and 4-bit grey over 0..255.
 GREY_SPREAD = {"L;2": 85, "L;4": 17}

@@ -25,7 +25,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``prepare`` wrote about a data set."""
+    """Description of a prepared data set."""
 
     dataset: str
     class_names: tuple[str, ...]
@@ -40,9 +40,9 @@ class Manifest:
         return len(self.class_names)
 
     def limited(self, count: int | None, *, seed: int) -> "Manifest":
-        """At most ``count`` images of each split, chosen by ``seed``, in their order; ``None``: all.
+        """A choice by ``seed`` of ``count`` images or fewer of each split, in their order; ``None``: all.
 
-        A larger count takes the images of a smaller one and more.
+        A larger count contains the images of a smaller one.
         """
         if count is None:
             return self

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 OPACITY = 0.6
-"""Of the classes' colours over the image."""
+"""Share of the classes' colours in the result."""
 
 
 def blend(

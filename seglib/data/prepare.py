@@ -108,7 +108,7 @@ def data_digest(splits: dict[str, list[dict[str, Any]]], class_table: dict[str, 
 
 
 def _root(raw: Path) -> tuple[Path, bool]:
-    """Where the raw files lie, and whether that is the user's own folder."""
+    """The folder of the raw files, and whether it is the user's own."""
     marker = raw / "source.json"
     if not marker.exists():
         raise ValueError(

@@ -47,9 +47,9 @@ def read_label(sample: Sample) -> np.ndarray:
 def load_ahead(load: Callable[[T], R], items: Iterable[T], *, workers: int) -> Iterator[R]:
     """Yield ``load(item)`` in the order of ``items``, computed by ``workers`` threads ahead of need.
 
-    Decoding and resizing release Python's lock, so threads give what processes would, with nothing
-    to copy, to start or to lose. At most ``workers + 1`` results wait. An error of ``load`` is raised
-    where its result is due. Without workers everything happens when it is asked for.
+    Decoding and resizing release Python's lock, so threads do the work of processes, without their
+    copies and their start. At most ``workers + 1`` results wait. An error of ``load`` is raised
+    where its result is due. With 0 workers each result is computed where it is due.
     """
     if workers == 0:
         yield from map(load, items)

@@ -1,4 +1,4 @@
-"""Fetch large files over HTTP, side by side, going on where an earlier attempt stopped.
+"""Fetch large files over HTTP in parallel, each from the byte at which an earlier attempt stopped.
 
 Why not pooch: it starts every attempt from the first byte, and COCO's images are 18 GiB in one file.
 """
@@ -30,7 +30,7 @@ class Transfer:
     target: Path
     """Appears only when it is complete; until then what has arrived lies in ``<target>.part``."""
     size_mib: int | None
-    """About, for the progress display where the server does not tell."""
+    """Approximate size, for the progress display where the server does not tell."""
     account: tuple[str, str] | None = None
     """User and password; ``None``: those of ``~/.netrc``, if it names the host."""
 
@@ -87,7 +87,7 @@ def _fetch_rest(job: Transfer, part: Path, stop: threading.Event) -> None:
     done = _size(part)
     wanted = {"Range": f"bytes={done}-", "Accept-Encoding": "identity"} if done else {}
     with requests.get(job.url, headers=wanted, auth=job.account, stream=True, timeout=TIMEOUT_S) as response:
-        if response.status_code == 416:  # nothing lies beyond what we have
+        if response.status_code == 416:  # nothing lies beyond the bytes at hand
             if response.headers.get("Content-Range") == f"bytes */{done}":
                 return
             part.unlink()

@@ -26,7 +26,7 @@ from seglib.data.prepare import class_file, class_table, data_digest
 from seglib.data.sets.base import DataSet, read_checksums
 from seglib.experiment.records import Manifest
 
-SHOWN = 20
+MAX_LINES = 20
 """Lines per kind of finding; the rest is counted by folder."""
 REMEDY = (
     "download restores raw files, prepare writes labels and manifest again; a folder of your own and "
@@ -35,12 +35,12 @@ REMEDY = (
 
 
 class RecordedFile(NamedTuple):
-    """What a file was when it was recorded."""
+    """Digest and size of a file when it was recorded."""
 
     sha256: str
     size_bytes: int | None
     source: str
-    """The file that says so."""
+    """The file that records them."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Finding:
 
 
 def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> None:
-    """Print what is not as recorded; ``SystemExit(1)`` if anything is.
+    """Print each difference from the records; ``SystemExit(1)`` if there is any.
 
     ``data``: the prepared data set (default ``data/<dataset>``); ``raw``: what download made (default
     ``raw`` in it). Raises ``ValueError`` where there is no manifest to check against.
@@ -76,10 +76,10 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
         findings += _extra(root, files, description.has)
     with ThreadPoolExecutor(workers) as pool:  # hashing runs outside Python's lock
         checked = pool.map(lambda item: _compare(*item), files.items())
-        for found in track(checked, total=len(files), what=f"verify {description.TITLE}"):
-            findings += found
+        for findings_of_file in track(checked, total=len(files), what=f"verify {description.TITLE}"):
+            findings += findings_of_file
     for line in _lines(findings):
-        print(line.encode("utf-8", "backslashreplace").decode())  # a name may be no text
+        print(line.encode("utf-8", "backslashreplace").decode())  # a name may hold bytes that are no text
     counts = Counter(finding.kind for finding in findings)
     if findings:
         said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
@@ -90,7 +90,7 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
 
 
 def _raw_files(raw: Path) -> tuple[Path, dict[str, str], list[Finding]]:
-    """Where the raw files lie, what download recorded of each, and which of its records are gone."""
+    """The folder of the raw files, download's records of each, and which of these records are gone."""
     findings, root, listing = [], raw, {}
     try:
         root = Path(json.loads((raw / "source.json").read_text("utf-8")).get("data_root", raw))
@@ -112,7 +112,7 @@ def _raw_files(raw: Path) -> tuple[Path, dict[str, str], list[Finding]]:
 def _expected(
     manifest: Manifest, data: Path, root: Path, listing: dict[str, str]
 ) -> dict[Path, list[RecordedFile]]:
-    """Every file that was recorded, with all that was recorded of it."""
+    """Every recorded file, with its records."""
     files = defaultdict(list)
     for path, digest in listing.items():
         files[_normal(root / path)].append(RecordedFile(digest, None, "raw/files.sha256"))
@@ -165,7 +165,7 @@ def _tables(description: DataSet, manifest: Manifest, data: Path) -> Iterator[Fi
 def _extra(
     folder: Path, files: dict[Path, list[RecordedFile]], belongs: Callable[[str], bool]
 ) -> Iterator[Finding]:
-    """Files that would be taken for a part of the data set, and are none."""
+    """Files that look like part of the data set, and are not."""
     for parent, _, names in os.walk(folder, followlinks=True):
         for name in names:
             path = Path(parent, name)
@@ -182,9 +182,9 @@ def _lines(findings: list[Finding]) -> Iterator[str]:
     kinds = defaultdict(list)
     for finding in findings:
         kinds[finding.kind].append(finding)
-    for kind, found in kinds.items():
-        yield from map(str, found[:SHOWN])
-        if more := found[SHOWN:]:
+    for kind, same in kinds.items():
+        yield from map(str, same[:MAX_LINES])
+        if more := same[MAX_LINES:]:
             folders = Counter(str(Path(finding.what).parent) for finding in more)
             where = ", ".join(f"{folder} ({count:,})" for folder, count in folders.most_common(5))
             rest = f" and {len(folders) - 5} more folders" if len(folders) > 5 else ""

@@ -15,13 +15,13 @@ from seglib.metrics.counts import FILE_NAME, ROWS, Counts, Settings
 RESAMPLES = 2000
 CONFIDENCE = 0.95
 ROWS_OF_LABEL = [ROWS.index(name) for name in ("label", "boundary_label", "contour_label")]
-"""Counts that no prediction changes: they differ where the labels do (but for mirrored ones and the like)."""
+"""Counts of the label alone: they differ between nearly all different labels (not between mirrored ones)."""
 TOLERANCE = 1e-12
-"""Of a recomputed mean: other versions of numpy may sum in another order."""
+"""Tolerance of a recomputed mean: other versions of numpy may sum in another order."""
 
 
 def load_other(against: Path) -> Counts:
-    """The counts of another result. ``ValueError`` unless a metrics file says what follows from them."""
+    """The counts of another result. ``ValueError`` unless a metrics file agrees with its counts."""
     if against.is_dir():
         return Counts.load(against / FILE_NAME)
     if against.suffix == ".npz":

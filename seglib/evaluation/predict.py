@@ -36,7 +36,7 @@ from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
 
 BATCH_BYTES = 2**28
-"""Of the largest map (B, K, h, w) float32: as many images of equal size are seen at once, at least one."""
+"""Size of the largest map (B, K, h, w) float32; it limits the images of a batch, which has at least one."""
 MAX_BATCH = 8
 
 
@@ -45,10 +45,11 @@ def run(
 ) -> None:
     """Write the label map of each image of ``split`` as ``out/<id>.png``: palette PNG, class ids, label size.
 
-    Of a split whose labels the publisher keeps, for his server: the values of his own label files instead.
+    For a split whose labels the publisher withholds, the PNGs hold the values of the publisher's label files
+    instead, as its evaluation server expects.
 
     ``model``: folder with ``cell.json`` and ``model.safetensors``. ``out`` appears when it is complete, then
-    ``prediction.json`` beside it, which says what made it, and ``predict.sha256`` over both. ``workers``:
+    ``prediction.json`` beside it, which records its origin, and ``predict.sha256`` over both. ``workers``:
     threads that load images. Raises ``ValueError`` for a missing or damaged model or image, and when memory
     does not suffice.
     """
@@ -90,7 +91,7 @@ def run(
 
 
 def describe_origin(cell: Cell, model: Path) -> dict[str, Any]:
-    """What makes predictions, for their record. Ask at the start: commit and model may change meanwhile."""
+    """The origin of predictions, for their record, as of now: commit and model may change during a run."""
     return {
         **provenance.describe(),
         "cell_id": cell.id,
@@ -155,7 +156,7 @@ def predict_batch(
 
 
 def write_label_map(path: Path, labels: np.ndarray, colors: tuple[tuple[int, int, int], ...]) -> None:
-    """Write class ids (H, W) uint8 as a PNG that shows them in their colours; its folder is made."""
+    """Write class ids (H, W) uint8 as a PNG with the palette ``colors``; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(labels)
     palette = bytes(itertools.chain.from_iterable(colors))

@@ -1,7 +1,7 @@
 """Label maps and overlays of a user's own images: ``seglib predict --cell DIR --images DIR|FILE --out DIR``.
 
 Needs the trained cell's folder and nothing else: classes, colours and mirrored pairs come from the table of
-its data set. An image is read as a viewer would show it: turned as its camera says (EXIF), grey and palette
+its data set. An image is read as a viewer would show it: turned upright (EXIF), grey and palette
 images as RGB, 16 bits as 8, transparency dropped. One that cannot be read is named and left out, and the run
 ends with an error after all others are done.
 """
@@ -32,15 +32,15 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation -> what turns the image upright."""
+"""EXIF orientation -> the transposition that turns the image upright."""
 
 
 def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str, workers: int) -> None:
     """Write ``out/labels/<name>.png`` (palette PNG, class ids, image size) and ``out/overlays/<name>.png``.
 
     ``images``: one file, or a folder whose images, those of its subfolders too, keep their relative names.
-    ``out/prediction.json`` says what made them, and which images could not be read. Files are replaced one by
-    one. Raises ``ValueError`` where there is no model or no image, and at the end if an image was left out.
+    ``out/prediction.json`` records their origin and the images that could not be read. Files are replaced one
+    by one. Raises ``ValueError`` without a model or an image, and at the end if an image was left out.
     """
     cell = read_cell(model)
     if cell.dataset not in registry.DATASETS:
@@ -86,9 +86,9 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
 
 
 def find_images(images: Path, out: Path) -> dict[str, Path]:
-    """Name -> file: the path below the folder ``images`` without its extension, which stays where the rest is
-    another image's path, with or without its extension. What an earlier run wrote into ``out`` is left out,
-    and so never replaced by its own prediction. ``ValueError`` if there is no image.
+    """Name -> file. A name is the path below the folder ``images``, without its extension unless two
+    names would be equal. Files that an earlier run wrote into ``out`` are left out, and so never replaced
+    by their own prediction. ``ValueError`` if there is no image.
     """
     results = tuple((out / folder).resolve() for folder in ("labels", "overlays"))
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
@@ -127,7 +127,7 @@ def read_own_image(path: Path) -> np.ndarray:
                     f"holds numbers of 32 bits ({image.mode}), not grey or colour of 8 or 16 bits"
                 )
             return np.array(image.convert("RGB"))
-    except Exception as error:  # whatever a decoder raises: nobody vouches for these files
+    except Exception as error:  # whatever a decoder raises: these files are untrusted
         reason = str(error).replace(f" {str(path)!r}", "")
         raise ValueError(f"not a readable image ({reason})") from None
 

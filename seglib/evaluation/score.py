@@ -39,7 +39,7 @@ POLICIES = {
     "neither the image's border nor a border to ignored pixels is a contour",
 }
 RECORD, SEAL = "scoring.json", "score.sha256"
-"""Beside every metrics file, whatever its name, as the counts are."""
+"""Files beside every metrics file, whatever its name, like the counts."""
 TABLES = {".csv": score_tables.csv_table, ".tex": score_tables.latex_table}
 
 
@@ -60,7 +60,7 @@ def run(
 ) -> None:
     """Write ``out`` (JSON) and ``counts.npz`` beside it; print the table.
 
-    ``scoring.json`` says what was scored and by what, ``score.sha256`` is over all of them.
+    ``scoring.json`` records the files that were scored and the code, ``score.sha256`` is over all of them.
 
     ``predictions``, ``labels``: folders of single-channel PNGs with the same relative paths.
     ``class_names``: one name a line, in label order; a category may follow after a tab, then the IoU
@@ -190,7 +190,7 @@ def _sealed_before(out: Path) -> set[Path]:
         raise ValueError(f"{out}: another file of the result has this name; choose another --out")
     try:
         sealed = set(sealed_files(out.with_name(SEAL)))
-    except (FileNotFoundError, ValueError):  # no result, or one of which nothing is known
+    except (FileNotFoundError, ValueError):  # no result, or an unreadable seal
         return set()
     own = {out, *map(out.with_name, (FILE_NAME, RECORD)), *map(out.with_suffix, TABLES)}
     if others := sealed - own:
@@ -251,7 +251,7 @@ def _class_table(file: Path | None, num_classes: int) -> list[tuple[str, str | N
 
 
 def _plain(value: Any) -> Any:
-    """For JSON: lists for arrays, text for keys, ``None`` for undefined."""
+    """The value as JSON has it: lists for arrays, text for keys, ``None`` for undefined."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):

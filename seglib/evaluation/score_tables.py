@@ -19,7 +19,7 @@ LATEX_ESCAPES = str.maketrans(
 
 
 def text_table(metrics: dict[str, Any]) -> str:
-    """In percent, for the terminal."""
+    """A table in percent, for the terminal."""
     settings = metrics["settings"]
     columns = _columns(metrics)
     names = [*metrics["class_names"], "mean"]

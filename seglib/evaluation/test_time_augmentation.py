@@ -1,4 +1,4 @@
-"""What an image's pixels are, from one or more views of it: scales, each also mirrored, whole or in windows.
+"""Class scores of pixels, averaged over views of an image: scales, each also mirrored, whole or in windows.
 
 Each view's logits are resized to the image's size (bilinear), turned into probabilities, and averaged, as in
 mmsegmentation. The ISNet and MCIBI authors' code averages logits in some configurations, in others
@@ -39,7 +39,7 @@ def average_views(
             logits = _early(_logits(segmentor, view), protocol)
         if mirrored:
             logits = logits.flip(-1)
-            logits = _swap(logits, flip_pairs)  # in two lines, so that one copy at a time lives
+            logits = _swap(logits, flip_pairs)  # in two steps, so that only one copy exists at a time
         logits = resize(logits, size)
         if protocol.average == "probabilities" and len(views) > 1:
             # In place: at 150 classes one map of 1024x2048 is 1.3 GB.
@@ -57,12 +57,12 @@ def view_sizes(size_hw: tuple[int, int], protocol: Protocol) -> list[tuple[int, 
 
 
 def _logits(segmentor: Segmentor, images: Tensor) -> Tensor:
-    """At the method's own resolution, so that they are resized once."""
+    """Logits at the method's own resolution, so that they are resized once."""
     return segmentor.method(segmentor.encoder(segmentor.normalise(images))).float()
 
 
 def _early(logits: Tensor, protocol: Protocol) -> Tensor:
-    """At the network's size, in windows at theirs: author code, ``use_probs_before_resize``."""
+    """Early probabilities (author code, ``use_probs_before_resize``) if the protocol says so, else logits."""
     return logits.softmax(1) if protocol.average == "early_probabilities" else logits
 
 

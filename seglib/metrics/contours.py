@@ -67,7 +67,7 @@ def _contour(values: np.ndarray, ignore: int, margin: int) -> tuple[np.ndarray, 
 def _matched(
     positions: np.ndarray, classes: np.ndarray, other: np.ndarray, radii_px: Sequence[int], num_classes: int
 ) -> np.ndarray:
-    """How many of ``positions`` have a pixel of their class in ``other`` within each radius: (R, K).
+    """The number (R, K) of ``positions`` with a pixel of their class in ``other`` within each radius.
 
     Compares the pixels of the disk from the centre outwards and drops matched positions: nearly
     all of them in the first few steps when the prediction is good.

@@ -47,12 +47,12 @@ prediction. All are pixels; the first three follow from the region confusion."""
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the counts depend on beside the images."""
+    """The parameters that the counts depend on."""
 
     num_classes: int
     ignore_index: int = 255
     boundary_ratio: float = 0.02
-    """Of the image's diagonal."""
+    """Share of the image's diagonal."""
     contour_radii_px: tuple[int, ...] = (3, 5, 9, 12)
     """Ascending."""
 

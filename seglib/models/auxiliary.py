@@ -13,7 +13,7 @@ class HeadWithAuxiliary(DecodeHead):
 
     auxiliary_weight: float
     auxiliary: nn.Module
-    """From features (B, C, h, w) of the last stage but one; absent where its weight is 0."""
+    """The head on features (B, C, h, w) of the last stage but one; absent where its weight is 0."""
 
     def losses(
         self, features: list[Tensor], labels: Tensor, criterion: Criterion, position: TrainingPosition

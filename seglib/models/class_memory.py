@@ -185,7 +185,7 @@ def class_sums(x: Tensor, labels: Tensor, vectors: Tensor, rule: Rule) -> tuple[
 
 
 def _corners(rows: Tensor, columns: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each of the features that make up a pixel: its index in a map and its share, both (H, W)."""
+    """Index in a map and share, both (H, W), of each of the features that make up a pixel."""
     (row_shares, row), (column_shares, column) = (m.topk(min(2, m.shape[1])) for m in (rows, columns))
     for i, j in product(range(row.shape[1]), range(column.shape[1])):
         yield row[:, i, None] * columns.shape[1] + column[:, j], row_shares[:, i, None] * column_shares[:, j]

@@ -139,7 +139,7 @@ class SemanticLevelContext(nn.Module):
 
 
 def region_representations(x: Tensor, logits: Tensor) -> Tensor:
-    """At each pixel, the mean of ``x`` (B, C, h, w) over the pixels of its class, in its own image.
+    """The mean, at each pixel, of ``x`` (B, C, h, w) over the pixels of its class in its own image.
 
     The class is the argmax of ``logits`` (B, K, h, w); pixels weigh by the softmax, over the class's pixels,
     of that class's logit. Returns (B, C, h, w). Author code: semanticlevel.py, which loops.

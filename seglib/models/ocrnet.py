@@ -95,7 +95,7 @@ class ObjectContext(nn.Module):
 
 
 def region_means(x: Tensor, logits: Tensor) -> Tensor:
-    """For each class, the mean (B, C, K, 1) of ``x`` (B, C, h, w), where pixels weigh by the softmax over
+    """The mean (B, C, K, 1) for each class of ``x`` (B, C, h, w), where pixels weigh by the softmax over
     positions of the class's logits (B, K, any size), resized to ``x``.
     """
     weights = F.softmax(resize(logits, x.shape[-2:]).flatten(2), dim=2)

@@ -67,7 +67,7 @@ class SemanticFPN(DecodeHead):
         return self.classifier(sum(levels[1:], start=levels[0]))
 
     def propagate(self, level: int, low: Tensor, high: Tensor) -> Tensor:
-        """What is added to ``level`` of the pyramid, ``low`` (B, C, H, W), from the level above, ``high``."""
+        """The addition to ``level`` of the pyramid, ``low`` (B, C, H, W), from the level above, ``high``."""
         return F.interpolate(high, low.shape[-2:], mode="nearest")
 
     def losses(

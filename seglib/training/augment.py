@@ -21,7 +21,7 @@ CROP_ATTEMPTS = 10
 BRIGHTNESS = 32.0
 CONTRAST = SATURATION = (0.5, 1.5)
 HUE = 18
-"""In steps of 2 degrees, as OpenCV stores hue in 0..179."""
+"""Steps of 2 degrees, as OpenCV stores hue in 0..179."""
 
 
 @dataclass(frozen=True, kw_only=True)

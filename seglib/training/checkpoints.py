@@ -126,5 +126,5 @@ def _restore(
 
 
 def _files(folder: Path) -> list[Path]:
-    """Newest first."""
+    """The checkpoints, newest first."""
     return sorted(folder.glob("[0-9]*.safetensors"), reverse=True)

@@ -45,7 +45,7 @@ from seglib.training.training_set import Batch, TrainSet
 LOG_LINES = 150
 """Lines of ``train_log.jsonl`` of a whole training."""
 KEY_DIGITS = 16
-"""Of the folder name of a training's checkpoints."""
+"""Length of the folder name of a training's checkpoints."""
 
 
 def run(
@@ -155,12 +155,12 @@ class _State:
     """Steps done."""
     started: str = field(default_factory=provenance.now)
     attempts: list[dict[str, Any]] = field(default_factory=list)
-    """Of each attempt, its provenance and the number of steps done before it."""
+    """Provenance of each attempt, and the number of steps done before it."""
     encoder_sha256: str = ""
-    """Of the encoder's initial weights."""
+    """Digest of the encoder's initial weights."""
     time_s: float = 0.0
     peak_mem_gib: float = 0.0
-    """Of the process that used most, in any attempt."""
+    """Peak of the process that used most, in any attempt."""
     sums: dict[str, float] = field(default_factory=dict)
     """Loss terms, summed since the last line of the log."""
 

@@ -27,7 +27,7 @@ class Batch:
     labels: Tensor
     """(B, h, w) uint8."""
     ids: tuple[str, ...]
-    """Of the batch of all processes."""
+    """Ids of the images of all processes."""
     epoch: int
 
     def pin_memory(self) -> "Batch":

@@ -1,7 +1,7 @@
-"""ADE20K as the MIT scene parsing benchmark gave it out (SceneParsing, ADEChallengeData2016): 150 classes.
+"""ADE20K as the MIT scene parsing benchmark released it (SceneParsing, ADEChallengeData2016): 150 classes.
 
-Names, colours, layout and rules: github.com/CSAILVision/sceneparsing by the data set's authors, of each name
-the first synonym. Two classes share a colour there (road and skyscraper). The archive's SHA-1 is the one that
+Names (the first synonym of each), colours, layout and rules: github.com/CSAILVision/sceneparsing by the data
+set's authors. Two classes share a colour there (road and skyscraper). The archive's SHA-1 is the one that
 GluonCV checks (``scripts/datasets/ade20k.py``); its publisher gives none.
 """
 

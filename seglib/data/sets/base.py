@@ -1,4 +1,4 @@
-"""What a data set is: a table of names, colours, sources and folders, and one way to read its files.
+"""A data set: a table of names, colours, sources and folders, and one way to read its files.
 
 Each data set is a subclass of :class:`DataSet` in a file of its own. Whatever differs from the
 common way (labels in ``.mat`` files, split lists with paths in them) overrides one method.
@@ -22,24 +22,24 @@ from seglib.data.label_formats import read_label_png
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """An archive as its publisher gives it out."""
+    """An archive as its publisher offers it."""
 
     file_name: str
     """A mirror holds it under this name."""
     url: str | None
     """``None``: only behind a login or a form (see ``DataSet.INSTRUCTIONS``)."""
     checksum: str | None
-    """Of the archive, as ``sha256:...`` or, where only that is known, ``sha1:...`` or ``md5:...`` (which
-    prove that nothing broke on the way, not that nobody meddled). ``None``: the file says why."""
+    """The archive's, ``sha256:...`` or, where only that is known, ``sha1:...`` or ``md5:...`` (which
+    detect damage, not manipulation). ``None``: the data set's file says why."""
     size_mib: int | None
-    """About; for messages and for the progress display. ``None``: not known."""
+    """Approximate size, for messages and for the progress display. ``None``: not known."""
     into: str = ""
     """Folder, with a slash behind it, that its members lie in once unpacked."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Where the pairs of one split lie below the root folder; an id may hold slashes."""
+    """The paths of one split's pairs below the root folder; an id may hold slashes."""
 
     size: int
     """Number of images in the published split."""
@@ -68,7 +68,7 @@ class DataSet:
 
     TITLE: str
     CLASSES: tuple[str, ...]
-    """In the order of the train ids."""
+    """Names in the order of the train ids."""
     CATEGORIES: tuple[str, ...] = ()
     """The category of each class, where its authors also report the IoU of categories."""
     PALETTE: tuple[tuple[int, int, int], ...]
@@ -85,11 +85,11 @@ class DataSet:
     READING_OF: str | None = None
     """Registry name of the set whose files it reads with other classes: papers call both by one name."""
     EVALUATION: str = ""
-    """Which split and which pixels count, in the words of the benchmark."""
+    """The split and the pixels that count, in the words of the benchmark."""
     LICENCE: str
     CITATION: str
     INSTRUCTIONS: str = ""
-    """How to get the archives where a login or a form is needed."""
+    """The way to the archives, where a login or a form is needed."""
 
     def checksums(self) -> dict[str, str]:
         """Path below the root -> SHA-256 of every file; empty where no publisher's file is known."""
@@ -122,8 +122,8 @@ class DataSet:
     def place(self, member: str, source: Source) -> str | None:
         """Path below the root at which a member of an archive belongs; ``None``: it is not needed.
 
-        Only the end of the member's name has to be as published: who packs a set again often does so with
-        other folders around it.
+        Only the end of the member's name has to be as published: repacked archives often have other
+        folders around the files.
         """
         parts = member.split("/")
         ends = (source.into + "/".join(parts[i:]) for i in range(len(parts)))
@@ -181,18 +181,18 @@ class DataSet:
         members = {name: self._members(name, root, images[split.images]) for name, split in splits.items()}
         claimed = defaultdict(set)  # splits may share a folder
         for name, split in splits.items():
-            for pattern, found in ((split.images, images), (split.labels, labels)):
+            for pattern, ids in ((split.images, images), (split.labels, labels)):
                 if pattern is None:
                     continue
                 claimed[pattern].update(members[name])
-                missing = set(members[name]) - found[pattern]
+                missing = set(members[name]) - ids[pattern]
                 if missing:
                     raise ValueError(
                         f"{root / pattern.format(id=min(missing))}: missing, though the {name} split has "
                         f"{min(missing)} ({len(missing)} such files); complete the folder"
                     )
-        for pattern, found in (images | labels).items():
-            extra = found - claimed[pattern]
+        for pattern, ids in (images | labels).items():
+            extra = ids - claimed[pattern]
             if extra:
                 raise ValueError(
                     f"{root / pattern.format(id=min(extra))}: belongs to no pair of any split "
@@ -243,7 +243,7 @@ def _folder(pattern: str) -> str:
 
 
 def _id(path: str, pattern: str) -> str:
-    """What stands for ``{id}``; empty if ``path`` does not fit ``pattern`` or is hidden."""
+    """The part of ``path`` at ``{id}``; empty if it does not fit ``pattern`` or is hidden."""
     before, after = pattern.split("{id}")
     fits = path.startswith(before) and path.endswith(after)
     id = path[len(before) : len(path) - len(after)] if fits else ""
@@ -263,7 +263,7 @@ def hex_colors(text: str) -> tuple[tuple[int, int, int], ...]:
 def open_image(data: bytes, path: Path) -> Image.Image:
     """Decode all of an image. ``ValueError`` naming ``path`` if any part of it is damaged."""
     try:
-        Image.open(BytesIO(data)).verify()  # the checksums within, which decoding does not look at
+        Image.open(BytesIO(data)).verify()  # the checksums within, which decoding ignores
         image = Image.open(BytesIO(data))
         image.load()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

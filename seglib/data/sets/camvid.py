@@ -1,6 +1,6 @@
 """CamVid as SegNet's authors released it: 701 frames of 480x360, 11 classes.
 
-The GitHub archive of a commit is packed anew now and then, so its own bytes are no proof; every file
+The GitHub archive of a commit is repacked now and then, so its own checksum may change; every file
 in it is checked instead.
 """
 

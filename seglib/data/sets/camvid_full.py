@@ -1,7 +1,7 @@
 """CamVid as its authors released it: 701 frames of 960x720 labelled in 32 colours, here merged to 11 classes.
 
 Colours: the authors' ``label_colors.txt``. Merging: as SegNet's authors did (MATLAB's ``camvidPixelLabelIDs``
-lists it). Splits: the same frames as in SegNet's release, which are named there. No sums are published.
+lists it). Splits: the frames of SegNet's release, by their names. No checksums are published.
 """
 
 from pathlib import Path
@@ -57,7 +57,7 @@ class CamVidFull(DataSet):
     LABEL_TABLE: ClassVar = {
         i: CamVid.CLASSES.index(name) if name else IGNORE_INDEX for i, name in enumerate(COLORS.values())
     }
-    """From the place of the colour in ``COLORS``."""
+    """Keys are the places of colours in ``COLORS``."""
     SPLITS: ClassVar = {
         split: Split(
             size=size, images="701_StillsRaw_full/{id}.png", labels="LabeledApproved_full/{id}_L.png"

@@ -1,8 +1,7 @@
 """Cityscapes: 5,000 street scenes of 2048x1024 from 50 cities, 19 of its 34 classes.
 
 Table, sizes and layout: cityscapesScripts (``helpers/labels.py``, README) by the data set's authors. The
-archives need an account; their MD5 sums are those that the download page shows beside them, as several
-projects have noted them down.
+archives need an account; their MD5 sums are those of the download page, as several projects record them.
 """
 
 from dataclasses import replace
@@ -77,7 +76,7 @@ class Cityscapes(DataSet):
     )
 
     def layout(self, root: Path) -> dict[str, Split]:
-        """With ``labelTrainIds``, as the authors' tools make them, where there are no ``labelIds``."""
+        """Uses ``labelTrainIds``, as the authors' tools make them, where there are no ``labelIds``."""
         splits = super().layout(root)
         for name, split in splits.items():
             if split.labels:

@@ -40,9 +40,9 @@ NAMES = class_names(
     "wall-other; wall-panel; wall-stone; wall-tile; wall-wood; water-other; waterdrops; window-blind; "
     "window-other; wood"
 )
-"""Of the category ids 1 to 182."""
+"""Names of the category ids 1 to 182."""
 DAMAGE = (ValueError, TypeError, KeyError, IndexError, NotImplementedError, OSError)
-"""What scipy raises for files that are cut or are something else, beside errors of its own."""
+"""Errors of scipy, beside its own, for truncated files and files of another kind."""
 NEVER_ANNOTATED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83, 91}
 ALL_IDS = tuple(range(1, 183))
 USED_IDS = tuple(id for id in ALL_IDS if id not in NEVER_ANNOTATED)

@@ -1,6 +1,6 @@
 """Paints the images of the data set ``scenes``: small landscapes whose labels are known exactly.
 
-What makes them worth segmenting:
+What makes them hard to segment:
 
 - Tints, exposures and surface colours vary from scene to scene, and overlap.
 - Windowed walls look the same below a gable (`house`) and below a flat slab (`tower`).

@@ -413,7 +413,7 @@ def test_a_folder_that_may_not_be_written_is_named(release, out, monkeypatch):
 def test_a_set_without_published_checksums_records_its_own(release, out, mini, capsys):
     mini.published = {}
     run(out, mirror=release)
-    assert "no checksums of files are published; recorded our own" in capsys.readouterr().err
+    assert "no checksums of files are published; recorded new ones" in capsys.readouterr().err
     assert len(payload(out)) == FILES
     (out / "source.json").unlink()
     (out / "images/train/bonn/b0_rgb.png").write_bytes(b"x")

@@ -170,10 +170,13 @@ def test_the_users_own_folder_is_checked_where_it_lies(check, data, tmp_path):
 
 
 def test_many_faults_are_counted_by_folder():
-    found = [verify.Finding("missing", f"{folder}/{i}") for folder in "ab" for i in range(verify.SHOWN)]
+    found = [verify.Finding("missing", f"{folder}/{i}") for folder in "ab" for i in range(verify.MAX_LINES)]
     lines = list(verify._lines([*found, verify.Finding("extra", "c/0")]))
     assert lines[:2] == ["missing: a/0", "missing: a/1"]
-    assert lines[verify.SHOWN :] == [f"missing: {verify.SHOWN} more, in b ({verify.SHOWN})", "extra: c/0"]
+    assert lines[verify.MAX_LINES :] == [
+        f"missing: {verify.MAX_LINES} more, in b ({verify.MAX_LINES})",
+        "extra: c/0",
+    ]
 
 
 def test_without_a_manifest_there_is_nothing_to_check_against(check, data):

@@ -56,7 +56,7 @@ def settings(tmp_path, name, split):
 @pytest.mark.parametrize("name", sorted(miniatures.BUILDERS))
 def test_from_the_archives_to_a_row_of_the_report(name, tmp_path, monkeypatch, capsys):
     cls, data, manifest = prepared(name, tmp_path, monkeypatch)
-    assert "recorded our own" in capsys.readouterr().err
+    assert "recorded new ones" in capsys.readouterr().err
     draw = miniatures.truth if name in miniatures.VOIDLESS else miniatures.truth_with_void
     numbers = {"train": [0, 1], "val": [2], "test": [3]}
     assert {split: len(pairs) for split, pairs in manifest["splits"].items()} == {
