@@ -92,17 +92,10 @@ def find_conflict(current: Plan, other: Plan) -> str | None:
 
 
 def _join(current: Plan, other: Plan) -> Plan:
-    """All cells and tests of both; the settings of ``current``."""
-    cells = {cell.id: cell for cell in (*current.cells, *other.cells)}
-    tests = dict(current._evaluations)
-    for id, found in other._evaluations.items():
-        tests[id] = tuple({test.name: test for test in (*tests.get(id, ()), *found)}.values())
-    # Whatever a plan knows by cell; of a cell that both have, what the current one says.
-    known = {
-        field.name: getattr(other, field.name) | getattr(current, field.name)
-        for field in dataclasses.fields(Plan)
-        if isinstance(getattr(current, field.name), dict)
-    }
-    frozen = current.frozen | other.frozen - {cell.id for cell in current.cells}
-    known |= {"cells": tuple(cells.values()), "_evaluations": tests, "frozen": frozen}
-    return dataclasses.replace(current, **known)
+    """All cells and tests of both; the settings of ``current``, and how it trains a cell that both have."""
+    planned = dict(current.planned)
+    for id, each in other.planned.items():
+        if id in planned:
+            each = dataclasses.replace(planned[id], tests=planned[id].also(each).tests)
+        planned[id] = each
+    return dataclasses.replace(current, planned=planned)

@@ -128,28 +128,57 @@ class Evaluation:
         return f"{self.split}-{self.protocol_name}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class PlannedCell:
+    """A cell, its tests, and how this run trains it."""
+
+    cell: Cell
+    tests: tuple[Evaluation, ...]
+    weights_file: str | None
+    """Where this run finds the initial weights; the cell itself holds their name and SHA-256."""
+    gpus: int
+    """Devices that the training is spread over, where the run may use some."""
+    frozen: bool
+    """Whether it stays as it is once it has run."""
+
+    def also(self, other: "PlannedCell") -> "PlannedCell":
+        """The same cell as two blocks ask for it: tests of both, the larger number of devices."""
+        tests = {test.name: test for test in (*self.tests, *other.tests)}
+        return dataclasses.replace(
+            self,
+            tests=tuple(tests.values()),
+            gpus=max(self.gpus, other.gpus),
+            frozen=self.frozen or other.frozen,
+        )
+
+
 @dataclass(frozen=True)
 class Plan:
     """All cells of a configuration, in its order."""
 
     config: Config
-    cells: tuple[Cell, ...]
-    _evaluations: dict[str, tuple[Evaluation, ...]]
-    _weights: dict[str, str | None]
-    frozen: frozenset[str]
-    """Ids of the cells that stay as they are."""
-    _gpus: dict[str, int]
+    planned: dict[str, PlannedCell]
+    """By the id of the cell."""
+
+    @functools.cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        return tuple(each.cell for each in self.planned.values())
+
+    @functools.cached_property
+    def frozen(self) -> frozenset[str]:
+        """Ids of the cells that stay as they are."""
+        return frozenset(id for id, each in self.planned.items() if each.frozen)
 
     def evaluations(self, cell: Cell) -> tuple[Evaluation, ...]:
-        return self._evaluations[cell.id]
+        return self.planned[cell.id].tests
 
     def weights_file(self, cell: Cell) -> str | None:
-        """Where this run finds the cell's initial weights; the cell itself holds their name and SHA-256."""
-        return self._weights[cell.id]
+        """Where this run finds the cell's initial weights."""
+        return self.planned[cell.id].weights_file
 
     def gpus(self, cell: Cell) -> int:
         """How many devices the cell's training is spread over; 0 where the run is to use none."""
-        return 0 if self.config.device == "cpu" else self._gpus[cell.id]
+        return 0 if self.config.device == "cpu" else self.planned[cell.id].gpus
 
 
 def load(values: dict[str, Any]) -> Plan:
@@ -178,29 +207,29 @@ def load(values: dict[str, Any]) -> Plan:
         _choose(name, registry.METHODS, "config.methods", "method")
         method_options.check_options(name, options, f"config.methods.{name}")
 
-    cells: dict[str, Cell] = {}
+    planned: dict[str, PlannedCell] = {}
     models: dict[tuple[str, str], Cell] = {}
-    evaluations: dict[str, dict[str, Evaluation]] = {}
-    weights: dict[str, str | None] = {}
     named: set[str | None] = set()  # weights that stay, whatever those of the run are
-    frozen = set()
-    gpus: dict[str, int] = {}
     for i, block in enumerate(config.matrix):
         where = f"config.matrix[{i}]"
         if block.gpus < 1:
             raise ValueError(f"{where}.gpus: at least 1, got {block.gpus}; `device: cpu` trains without GPUs")
-        tests = [
+        tests = tuple(
             Evaluation(
                 split=split, protocol_name=name, protocol=_pick(config.protocols, name, where, "protocol")
             )
             for split, name in itertools.product(block.splits, block.protocols)
-        ]
+        )
         for cell in _expand(config, block, where):
             if config.limit is not None:
                 cell = _limited(cell, config.limit)
             named.add(None if cell.backbone.weights_sha256 else cell.backbone.weights)
-            cell, weights[cell.id] = _identify_weights(cell, config.weights)
-            if cells.setdefault(cell.id, cell) != cell:
+            cell, weights_file = _identify_weights(cell, config.weights)
+            each = PlannedCell(
+                cell=cell, tests=tests, weights_file=weights_file, gpus=block.gpus, frozen=block.freeze
+            )
+            earlier = planned.setdefault(cell.id, each)
+            if earlier.cell != cell:
                 raise ValueError(f"{where}.options: {cell.id} has other options in an earlier block")
             like = models.setdefault((cell.dataset, cell.model_name), cell)
             if (like.method_options, like.backbone) != (cell.method_options, cell.backbone):
@@ -208,18 +237,16 @@ def load(values: dict[str, Any]) -> Plan:
                     f"{where}.options: {cell.id} and {like.id} are two networks under one name, and would be "
                     "taken for seeds or recipes of one; make a variant of it"
                 )
-            evaluations.setdefault(cell.id, {}).update({test.name: test for test in tests})
-            gpus[cell.id] = max(block.gpus, gpus.get(cell.id, 1))
-            if block.freeze:
-                frozen.add(cell.id)
+            planned[cell.id] = earlier.also(each)
     if config.weights is not None and not named & {None, config.weights}:
         raise ValueError(
             f"config.weights: {config.weights} would be used for nothing: all backbones of the matrix name "
             f"their own ({', '.join(sorted(named))}); leave it out, or take theirs out"
         )
-    ordered = {id: tuple(tests.values()) for id, tests in evaluations.items()}
-    chosen = tuple(cells.values()) if config.only is None else _select(tuple(cells.values()), config.only)
-    return Plan(config, chosen, ordered, weights, frozenset(frozen), gpus)
+    if config.only is not None:
+        chosen = _select(tuple(each.cell for each in planned.values()), config.only)
+        planned = {cell.id: planned[cell.id] for cell in chosen}
+    return Plan(config, planned)
 
 
 def read(path: str | Path) -> dict[str, Any]:
