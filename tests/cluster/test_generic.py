@@ -18,7 +18,7 @@ RUN = ("--workflow-profile", "profiles/cluster-generic", "--seconds-between-stat
 
 
 def test_a_run_that_was_killed_goes_on(project):
-    """Snakemake dies, its job does not; then what the README says is done."""
+    """Snakemake dies, its job does not; then what docs/troubleshooting.md says is done."""
     config = copy.deepcopy(CONFIG) | {"checkpoint_interval_s": 0.5}
     config["recipes"]["slow"]["iterations"] = 200
     project.configure(config)
