@@ -226,7 +226,7 @@ def test_the_record_says_what_was_there_at_the_start(trained, miniature, tmp_pat
         for module, name in (
             (predict_step.provenance, "describe"),
             (predict_step.code_digest, "step_code"),
-            (predict, "sha256_file"),
+            (predict_step, "sha256_file"),
         ):
             monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("asked too late"))
 
