@@ -182,6 +182,7 @@ def train_in_a_process(cell, data, folder):
     train(cell, data, folder, workers=2, interval_s=0)
 
 
+@pytest.mark.slow  # four processes, one after the other
 def test_processes_stopped_by_every_signal_resume_to_the_same_bits(miniature, tmp_path, monkeypatch, capfd):
     cell = make_cell(iterations=60)
     expected = train(cell, miniature, tmp_path / "whole")
@@ -223,6 +224,7 @@ def test_a_terminated_command_says_how_to_go_on(miniature, tmp_path):
     assert not (tmp_path / "train").exists()
 
 
+@pytest.mark.slow  # two commands that load torch
 def test_a_second_training_of_the_same_cell_is_refused_while_the_first_lives(miniature, tmp_path):
     cell = make_cell(iterations=200)
     first = subprocess.Popen(command(cell, miniature, tmp_path), stderr=subprocess.DEVNULL)
