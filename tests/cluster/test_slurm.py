@@ -26,7 +26,8 @@ CANCELLED, LIMITED, BROKEN = (
     f"scenes/fcn/small/{name}" for name in ("slow/seed0", "slow/seed1", "fast/seed0")
 )
 # The profile as it is, but for waits and limits that suit trainings of seconds.
-PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "3")
+PROFILE = ("--workflow-profile", "profiles/slurm", "--slurm-init-seconds-before-status-checks", "1")
+PROFILE += ("--max-status-checks-per-second", "2")
 LIMITS = (
     "--set-resources",
     "train:slurm_partition=gpu",
@@ -35,7 +36,7 @@ LIMITS = (
     "train:runtime=attempt if 'seed1' in wildcards.cell else 10 * attempt",
     "predict:slurm_partition=gpu",
     "--retries",
-    "3",
+    "2",
 )
 
 
@@ -43,7 +44,7 @@ LIMITS = (
 def run(project):
     """The whole story: a run with a failing cell, then one without it that ends in the report."""
     config = copy.deepcopy(CONFIG) | {"checkpoint_interval_s": 0.5}
-    config["recipes"]["slow"]["iterations"] = 400
+    config["recipes"]["slow"]["iterations"] = 200
     config["recipes"]["fast"] |= {"lr": 1.0e30, "iterations": 6}
     [block] = [block for block in config["matrix"] if block["methods"] == ["fcn"]]
     slow, fast = block | {"recipes": ["slow"], "seeds": [0, 1]}, block | {"recipes": ["fast"]}

@@ -47,8 +47,8 @@ UNTRIED = {
 }
 """How commands begin that are not tried, and why."""
 
-# Importing Snakemake and reading the digests of the code takes longer than a plan. One process does it once, and
-# a fork of it makes each plan.
+# Importing Snakemake and reading the digests of the code takes longer than a plan. One process does it
+# once, and a fork of it makes each plan.
 PLAN = """
 import os, shlex, sys, tempfile
 from snakemake import cli as snakemake

@@ -191,6 +191,7 @@ def launch(cell, data: Path, folder: Path) -> subprocess.Popen:
     return subprocess.Popen([*torchrun, *seglib], stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow  # torchrun and two processes that load torch
 def test_torchrun_ends_with_one_line_when_a_process_dies(miniature, tmp_path):
     cell = make_cell(iterations=5000)
     process = launch(cell, miniature, tmp_path)

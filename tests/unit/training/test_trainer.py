@@ -181,6 +181,7 @@ def train_in_a_process(cell, data, folder):
     train(cell, data, folder, workers=2, interval_s=0)
 
 
+@pytest.mark.slow  # four processes, one after the other
 def test_processes_stopped_by_every_signal_resume_to_the_same_bits(miniature, tmp_path):
     cell = make_cell(iterations=60)
     expected = train(cell, miniature, tmp_path / "whole")
@@ -220,6 +221,7 @@ def test_a_terminated_command_says_how_to_go_on(miniature, tmp_path):
     assert not (tmp_path / "train").exists()
 
 
+@pytest.mark.slow  # it starts a training and waits for its checkpoints
 def test_a_second_training_of_the_same_cell_is_refused_while_the_first_lives(miniature, tmp_path):
     cell = make_cell(iterations=60)
     first = forked.start(train_in_a_process, cell, miniature, tmp_path, stderr=tmp_path / "log")
