@@ -91,6 +91,7 @@ def four_scenes() -> tuple[torch.Tensor, torch.Tensor]:
     return images.permute(0, 3, 1, 2), labels.long()
 
 
+@pytest.mark.slow  # a hundred steps of each method
 @every_method
 def test_overfits_four_scenes(name, four_scenes):
     images, labels = four_scenes
