@@ -52,7 +52,7 @@ def main() -> int:
     except ValueError as error:
         print(f"nothing was checked: {error}")
         return 1
-    set_arithmetic(threads=2, deterministic=True)
+    set_arithmetic(threads=1 if arguments.reduced else 2, deterministic=True)
     name = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or "CPU"
     print(f"torch {torch.__version__}, {name}, deterministic algorithms")
 

@@ -234,7 +234,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.reduced:
         reduce_sizes()
-        arguments.methods = arguments.methods[:1]
+        arguments.methods = ["isnet"]
     torch.set_num_threads(THREADS)
     if arguments.memory:
         added_memory(arguments.memory)

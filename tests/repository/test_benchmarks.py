@@ -18,7 +18,7 @@ SCRIPTS = {path.stem for path in (ROOT / "benchmarks").glob("*.py") if "__main__
 RATIOS = {
     "allocation": r"[\d.]+ times as fast \(",
     "determinism": "all 4 pass",
-    "heads": r"\nfcn +[\d.]+ s",
+    "heads": r"\nisnet +[\d.]+ s, with its loop [\d.]+ s = [\d.]+x",
     "loading": r"ours, cached +.* x torchvision",
     "metrics": r"loop, present +[\d.]+ ms = [\d.]+x",
     "planning": r"2 cells, everything has run, seglib plan: [\d.]+ s",
