@@ -26,8 +26,9 @@ from seglib.data.label_formats import read_label_png
 from seglib.data.prepare import data_digest
 from seglib.evaluation import score
 from seglib.experiment.cell import Cell
+from seglib.experiment.records import read_json
 from seglib.metrics.counts import Counts
-from seglib.results.inventory import predictions_digest, read_json
+from seglib.results.inventory import predictions_digest
 
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 MODEL = "model.safetensors"
