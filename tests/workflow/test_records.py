@@ -351,7 +351,7 @@ class TestMerge:
         monkeypatch.setattr(merge.shutil, "copy2", killed)
         assert seglib("merge", other, "--out", "both")[0] == 130
         monkeypatch.undo()
-        os.chdir(other.parent)
+        monkeypatch.chdir(other.parent)
         assert seglib("merge", other, "--out", "both")[0] == 0
         assert "no seal" not in seglib("verify-results", "both")[1]
 
@@ -423,7 +423,7 @@ class TestMerge:
         assert "No space left on device; free some and run again" in out
         assert not Path("results/cells", ISNET, "train").exists()
         monkeypatch.undo()
-        os.chdir(Path(other).parent)
+        monkeypatch.chdir(other.parent)
         assert seglib("merge", other, "--out", "results")[0] == 2  # the one conflict; the rest is there now
         assert Path("results/cells", ISNET, "train", "model.safetensors").exists()
 
