@@ -19,6 +19,7 @@ from seglib.core import tables
 from seglib.core.checksums import seal
 from seglib.core.files import atomic_path
 from seglib.experiment import config as configuration
+from seglib.experiment.records import Manifest
 from seglib.results.inventory import CellResult, Test, collect, not_comparable, num_images, read_manifests
 
 COLUMNS = (
@@ -68,7 +69,7 @@ def run(*, config: dict[str, Any], out: Path, data: Path | None = None) -> None:
 
 
 def summary_rows(
-    records: tuple[CellResult, ...], manifests: dict[str, dict[str, Any] | None]
+    records: tuple[CellResult, ...], manifests: dict[str, Manifest | None]
 ) -> Iterator[dict[str, str]]:
     """In the order of the plan; every value as it is written."""
     for record in records:
@@ -81,7 +82,7 @@ def summary_rows(
 
 def _row(record: CellResult, test: Test) -> dict[str, Any]:
     cell, evaluation = record.cell, test.evaluation
-    metrics, cost, provenance = test.metrics or {}, record.cost or {}, record.provenance or {}
+    cost, training = record.cost, record.provenance
     return {
         "dataset": cell.dataset,
         "split": evaluation.split,
@@ -92,11 +93,11 @@ def _row(record: CellResult, test: Test) -> dict[str, Any]:
         "recipe": cell.recipe_name,
         "seed": cell.seed,
         "not_comparable": "; ".join(not_comparable(cell)) or None,
-        **{name: metrics.get(name) for name in ("miou", "boundary_iou", "pixel_accuracy")},
-        "params": cost.get("params"),
-        "gmacs": cost.get("gmacs"),
-        "train_time_s": provenance.get("time_s"),
-        "commit": provenance.get("commit"),
+        **{name: getattr(test.metrics, name, None) for name in ("miou", "boundary_iou", "pixel_accuracy")},
+        "params": cost and cost.params,
+        "gmacs": cost and cost.gmacs,
+        "train_time_s": training and training.time_s,
+        "commit": training and training.commit,
         "cell": cell.id,
         "status": test.status,
         "reason": test.reason,

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from seglib.claims import measured, papers, reading, relative, verdicts
 from seglib.claims.claim import METRICS, Claim
@@ -16,6 +15,7 @@ from seglib.claims.verdicts import Judgement, Tolerance
 from seglib.core import registry
 from seglib.experiment import paths
 from seglib.experiment.config import Plan
+from seglib.experiment.records import Manifest, Metrics
 from seglib.metrics.statistics import Comparison
 from seglib.results import aggregate, pairs
 from seglib.results.aggregate import Group
@@ -27,7 +27,7 @@ COSTS = {
     "params_backbone": "params_backbone",
     "gmacs": "gmacs_conv_matmul",  # what papers count, see docs/cost.md
 }
-"""Metric of a claim -> key of a complexity file."""
+"""Metric of a claim -> field of a :class:`seglib.experiment.records.Cost`."""
 SUSTAINED_FLOPS = 20e12
 """Assumed of one GPU in training, for estimates: own choice."""
 
@@ -51,7 +51,7 @@ class Evidence:
         return self.claims + self.relative
 
 
-def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
+def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, Manifest | None]) -> Evidence:
     """One judgement for every claim and every relative claim. Raises ``ValueError`` for claims that cannot be
     right, see :mod:`seglib.claims.reading`.
     """
@@ -73,7 +73,7 @@ def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, dict[s
 
 
 def measurements(
-    plan: Plan, records: Sequence[CellResult], manifests: dict[str, dict[str, Any] | None]
+    plan: Plan, records: Sequence[CellResult], manifests: dict[str, Manifest | None]
 ) -> tuple[list[Measurement], dict[str, Group]]:
     """Every metric and every cost of every combination, also of those that have not run; and their groups."""
     found, groups = [], {}
@@ -110,11 +110,11 @@ def gpu_hours(images: float, gmacs: float) -> float:
     return images * gmacs * 1e9 * 2 * 3 / SUSTAINED_FLOPS / 3600
 
 
-def _qualities(plan: Plan, group: Group, name: str, manifest: dict[str, Any] | None) -> Iterator[Measurement]:
+def _qualities(plan: Plan, group: Group, name: str, manifest: Manifest | None) -> Iterator[Measurement]:
     cell, evaluation = group.cell, group.evaluation
     dataset = registry.resolve(registry.DATASETS[cell.dataset])
     sizes = {split: dataset.SPLITS[split].size for split in ("train", evaluation.split)}
-    there = sizes if manifest is None else {split: len(manifest["splits"][split]) for split in sizes}
+    there = sizes if manifest is None else {split: len(manifest.splits[split]) for split in sizes}
     waiting = [record for record in group.records if record not in [done for done, _ in group.measured]]
     hours = [_hours_of(record, there["train"]) for record in waiting if record.cost is not None]
     common = {
@@ -165,15 +165,16 @@ def _costs(group: Group, name: str) -> Iterator[Measurement]:
                 cell.backbone, num_classes=len(dataset.CLASSES), input_hw=cell.recipe.crop_hw
             ),
             metric=metric,
-            values={} if cost is None else {cell.seed: cost[key]},
+            values={} if cost is None else {cell.seed: getattr(cost, key)},
             options=tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
             embedded_data=cell.dataset in MACHINERY_CHECKS,
         )
 
 
-def _value(metrics: dict[str, Any], metric: str) -> float | None:
+def _value(metrics: Metrics, metric: str) -> float | None:
     name, _, radius = metric.partition(".")
-    return metrics[name].get(radius) if radius else metrics[name]
+    value = getattr(metrics, name)
+    return value.get(radius) if radius else value
 
 
 def _command(plan: Plan, waiting: Sequence[CellResult], test: str) -> str | None:
@@ -185,4 +186,4 @@ def _command(plan: Plan, waiting: Sequence[CellResult], test: str) -> str | None
 
 
 def _hours_of(record: CellResult, train_images: int) -> float:
-    return gpu_hours(record.cell.recipe.images(train_images), record.cost["gmacs_conv_matmul"])
+    return gpu_hours(record.cell.recipe.images(train_images), record.cost.gmacs_conv_matmul)

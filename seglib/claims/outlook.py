@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from seglib.claims import committed, evidence, verdicts
 from seglib.claims.claim import Claim
@@ -16,6 +15,7 @@ from seglib.cost import paper_scale
 from seglib.cost.paper_scale import Cost
 from seglib.experiment import config as configuration
 from seglib.experiment.config import Plan
+from seglib.experiment.records import Manifest
 from seglib.results.inventory import MACHINERY_CHECKS, CellResult, collect
 
 SAME_COST = {
@@ -30,7 +30,7 @@ SAME_COST = {
 """Method options that change no multiply-adds of a forward pass."""
 
 
-def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, dict[str, Any] | None]) -> Evidence:
+def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, Manifest | None]) -> Evidence:
     """:func:`seglib.claims.evidence.judge`, what would answer the claims that nothing answers, and
     what the answers do unlike the committed configurations.
     """

@@ -1,15 +1,12 @@
 """The manifest of a prepared data set: its classes, its splits and the checksum of every file."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from seglib.experiment import records
 from seglib.numerics.seeds import derive_seed
-
-SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -64,44 +61,38 @@ class Manifest:
         return self.splits[name]
 
 
-def read_manifest_file(folder: Path) -> dict[str, Any]:
+def read_manifest_file(folder: Path) -> records.Manifest:
     """What ``manifest.json`` holds. ``ValueError`` when it is missing, damaged or of another schema."""
     path = Path(folder) / "manifest.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist: prepare the data set first (seglib prepare)") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: damaged ({error}); prepare the data set again") from None
-    schema = values.get("schema") if isinstance(values, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path}: schema {schema!r}, not {SCHEMA}; prepare the data set again")
-    return values
+    manifest = records.read(records.Manifest, path)
+    if manifest is None:
+        raise ValueError(f"{path} does not exist: prepare the data set first (seglib prepare)")
+    return manifest
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a prepared data set; errors as in :func:`read_manifest_file`."""
-    folder, values = Path(folder), read_manifest_file(folder)
+    folder, manifest = Path(folder), read_manifest_file(folder)
     return Manifest(
-        dataset=values["dataset"],
-        class_names=tuple(entry["name"] for entry in values["classes"]),
-        colors=tuple(tuple(entry["color"]) for entry in values["classes"]),
-        flip_pairs=tuple(tuple(pair) for pair in values["flip_pairs"]),
-        ignore_index=values["ignore_index"],
+        dataset=manifest.dataset,
+        class_names=manifest.class_names,
+        colors=manifest.colors,
+        flip_pairs=manifest.flip_pairs,
+        ignore_index=manifest.ignore_index,
         splits={
             name: tuple(
                 Sample(
-                    id=entry["id"],
-                    image=folder / entry["image"],
-                    image_sha256=entry["image_sha256"],
-                    label=folder / entry["label"] if "label" in entry else None,
-                    label_sha256=entry.get("label_file_sha256"),
-                    height=entry["height"],
-                    width=entry["width"],
+                    id=pair.id,
+                    image=folder / pair.image,
+                    image_sha256=pair.image_sha256,
+                    label=None if pair.label is None else folder / pair.label,
+                    label_sha256=pair.label_file_sha256,
+                    height=pair.height,
+                    width=pair.width,
                 )
-                for entry in entries
+                for pair in pairs
             )
-            for name, entries in (values["splits"] | values.get("unlabelled", {})).items()
+            for name, pairs in manifest.all_splits.items()
         },
-        data_digest=values["data_digest"],
+        data_digest=manifest.data_digest,
     )

@@ -15,14 +15,16 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from seglib.core import registry
 from seglib.core.files import sha256_file
 from seglib.core.progress import track
+from seglib.core.typed import plain
 from seglib.data.manifest import read_manifest_file
 from seglib.data.prepare import class_file, class_table, data_digest
 from seglib.data.sets.base import DataSet, read_checksums
+from seglib.experiment.records import Manifest
 
 SHOWN = 20
 """Lines per kind of finding; the rest is counted by folder."""
@@ -64,8 +66,8 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
     raw = raw or data / "raw"
     description = registry.resolve(registry.DATASETS[dataset])()
     manifest = read_manifest_file(data)
-    if manifest["dataset"] != dataset:
-        raise ValueError(f"{data}/manifest.json is of data set {manifest['dataset']}, not {dataset}")
+    if manifest.dataset != dataset:
+        raise ValueError(f"{data}/manifest.json is of data set {manifest.dataset}, not {dataset}")
     root, listing, findings = _raw_files(raw)
     files = _expected(manifest, data, root, listing)
     findings += _tables(description, manifest, data)
@@ -83,8 +85,8 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
         said = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
         print(f"{dataset}: {said} ({len(files):,} files checked). {REMEDY}")
         sys.exit(1)
-    sizes = ", ".join(f"{name} {len(pairs):,}" for name, pairs in _splits(manifest).items())
-    print(f"{dataset}: all {len(files):,} files are as recorded; {sizes} images; {manifest['data_digest']}")
+    sizes = ", ".join(f"{name} {len(pairs):,}" for name, pairs in manifest.all_splits.items())
+    print(f"{dataset}: all {len(files):,} files are as recorded; {sizes} images; {manifest.data_digest}")
 
 
 def _raw_files(raw: Path) -> tuple[Path, dict[str, str], list[Finding]]:
@@ -108,23 +110,19 @@ def _raw_files(raw: Path) -> tuple[Path, dict[str, str], list[Finding]]:
 
 
 def _expected(
-    manifest: dict[str, Any], data: Path, root: Path, listing: dict[str, str]
+    manifest: Manifest, data: Path, root: Path, listing: dict[str, str]
 ) -> dict[Path, list[RecordedFile]]:
     """Every file that was recorded, with all that was recorded of it."""
     files = defaultdict(list)
     for path, digest in listing.items():
         files[_normal(root / path)].append(RecordedFile(digest, None, "raw/files.sha256"))
-    for pair in (pair for pairs in _splits(manifest).values() for pair in pairs):
-        for kind, digest in (("image", "image_sha256"), ("label", "label_file_sha256")):
-            if kind in pair:
-                record = RecordedFile(pair[digest], pair[f"{kind}_bytes"], "manifest.json")
-                files[_normal(data / pair[kind])].append(record)
+    for pair in (pair for pairs in manifest.all_splits.values() for pair in pairs):
+        recorded = {pair.image: RecordedFile(pair.image_sha256, pair.image_bytes, "manifest.json")}
+        if pair.label is not None:
+            recorded[pair.label] = RecordedFile(pair.label_file_sha256, pair.label_bytes, "manifest.json")
+        for path, record in recorded.items():
+            files[_normal(data / path)].append(record)
     return dict(files)
-
-
-def _splits(manifest: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """All splits, also those of images whose labels the publisher keeps."""
-    return manifest["splits"] | manifest.get("unlabelled", {})
 
 
 def _compare(path: Path, records: list[RecordedFile]) -> list[Finding]:
@@ -142,18 +140,18 @@ def _compare(path: Path, records: list[RecordedFile]) -> list[Finding]:
     return [Finding("changed", str(path), f"not the content in {' and '.join(sources)}")] if sources else []
 
 
-def _tables(description: DataSet, manifest: dict[str, Any], data: Path) -> Iterator[Finding]:
+def _tables(description: DataSet, manifest: Manifest, data: Path) -> Iterator[Finding]:
     """Split sizes, classes and digest: what follows from the manifest and the description alone."""
     path = str(data / "manifest.json")
     for name, split in description.SPLITS.items():
-        found = len(_splits(manifest).get(name, ()))
+        found = len(manifest.all_splits.get(name, ()))
         is_left_out = split.labels is None and not found  # as anyone may who has no use for it
         if found != split.size and not is_left_out:
             yield Finding("wrong", f"split {name}", f"{found:,} images, published are {split.size:,}")
-    classes = {name: manifest[name] for name in ("classes", "flip_pairs", "ignore_index")}
+    classes = {name: plain(getattr(manifest, name)) for name in ("classes", "flip_pairs", "ignore_index")}
     if classes != class_table(description):
         yield Finding("wrong", path, "its classes are not those of this version; prepare the data set again")
-    if data_digest(manifest["splits"], classes) != manifest["data_digest"]:
+    if data_digest(plain(manifest.splits), classes) != manifest.data_digest:
         yield Finding("wrong", path, "its data digest is not that of its files; prepare again")
     if (data / ".prepare.jsonl").exists():
         yield Finding("wrong", str(data / ".prepare.jsonl"), "prepare was interrupted; run it to its end")

@@ -12,7 +12,7 @@ fractions are 0 to 1. No torch import: Snakemake, status and the report read the
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from seglib.core import typed
 from seglib.core.files import write_json
@@ -22,6 +22,76 @@ from seglib.experiment.recipe import PRECISIONS, Backbone, Protocol
 R = TypeVar("R")
 SCHEMA = 2
 """Of the records that are written. 1: digests of whole files, and precisions as torch names them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelClass:
+    """A class of a data set and the colour (RGB) in which it is painted."""
+
+    name: str
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImagePair:
+    """An image and its prepared label; without the latter in a split whose labels the publisher keeps.
+
+    Paths are from the folder of the manifest on, sizes in pixels.
+    """
+
+    id: str
+    image: str
+    image_sha256: str
+    image_bytes: int
+    height: int
+    width: int
+    label_sha256: str | None = added(absent_means=None)
+    """Of the decoded label."""
+    label_file_sha256: str | None = added(absent_means=None)
+    label_bytes: int | None = added(absent_means=None)
+    label: str | None = added(absent_means=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    title: str
+    evaluation: str
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """``manifest.json``: what ``prepare`` made of a data set."""
+
+    schema: Literal[2] = 2
+    dataset: str
+    classes: tuple[LabelClass, ...]
+    """In label order."""
+    flip_pairs: tuple[tuple[int, int], ...]
+    """Labels that trade places in a mirrored image."""
+    ignore_index: int
+    splits: dict[str, tuple[ImagePair, ...]]
+    unlabelled: dict[str, tuple[ImagePair, ...]] | None = added(absent_means=None)
+    """Splits whose labels the publisher keeps; ``None`` where they were not looked for."""
+    label_histogram: dict[str, tuple[int, ...]]
+    """Split -> pixels per class; the last count is of ignored ones."""
+    data_digest: str
+    about: About | None = added(absent_means=None)
+    software: dict[str, str]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(entry.name for entry in self.classes)
+
+    @property
+    def colors(self) -> tuple[tuple[int, int, int], ...]:
+        return tuple(entry.color for entry in self.classes)
+
+    @property
+    def all_splits(self) -> dict[str, tuple[ImagePair, ...]]:
+        """With those without labels."""
+        return self.splits | (self.unlabelled or {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +134,7 @@ class Attempt:
 class Training(Origin):
     """``train/provenance.json``; the origin is the last attempt's."""
 
-    schema: int = added(absent_means=1, default=SCHEMA)
+    schema: Literal[1, 2] = added(absent_means=1, default=SCHEMA)
     device: str
     processes: int
     norm_batch_size: int
@@ -91,7 +161,7 @@ class Training(Origin):
 class Failure:
     """``checkpoints/failed.json``: an error that the same training would meet again."""
 
-    schema: int = added(absent_means=1, default=SCHEMA)
+    schema: Literal[1, 2] = added(absent_means=1, default=SCHEMA)
     key: str
     """Of the checkpoints of the version that failed."""
     reason: str
@@ -102,7 +172,7 @@ class Failure:
 class Prediction(Origin):
     """``prediction.json`` beside the predictions of a split."""
 
-    schema: int = added(absent_means=1, default=SCHEMA)
+    schema: Literal[1, 2] = added(absent_means=1, default=SCHEMA)
     cell_id: str
     model_sha256: str
     code: dict[str, str]
@@ -119,7 +189,7 @@ class Prediction(Origin):
 class OwnPrediction(Origin):
     """``prediction.json`` beside the predictions of a user's own images."""
 
-    schema: int = added(absent_means=1, default=SCHEMA)
+    schema: Literal[1, 2] = added(absent_means=1, default=SCHEMA)
     cell_id: str
     model_sha256: str
     protocol: Protocol
@@ -135,7 +205,7 @@ class OwnPrediction(Origin):
 class Scoring(Origin):
     """``scoring.json``: which files were scored."""
 
-    schema: int = added(absent_means=1, default=SCHEMA)
+    schema: Literal[1, 2] = added(absent_means=1, default=SCHEMA)
     predictions_sha256: str
     labels_sha256: str
     finished: str
@@ -190,7 +260,7 @@ class Against:
 class Metrics:
     """``metrics.json``; everything but ``against`` follows from ``counts.npz``."""
 
-    schema: int
+    schema: Literal[1] = 1
     settings: MetricSettings
     num_images: int
     num_labels: int
@@ -231,7 +301,7 @@ class Counter:
 class Cost:
     """``models/.../HxW.json``: parameters and multiply-adds of a model, for one image."""
 
-    schema: int
+    schema: Literal[1] = 1
     method: str
     method_options: dict[str, Any]
     backbone: Backbone
@@ -275,7 +345,7 @@ class Latency:
 class Speed(Origin):
     """``models/.../HxW.speed.json``: latency and memory of a model on one machine."""
 
-    schema: int
+    schema: Literal[1, 2] = SCHEMA
     method: str
     method_options: dict[str, Any]
     backbone: Backbone

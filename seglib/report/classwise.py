@@ -23,8 +23,8 @@ def classes(
     ``shares``, ``confusion`` (K, K): ``None`` where data or counts are not at hand.
     """
     predicted = None if confusion is None else confusion.sum(axis=0) / max(1, confusion.sum())
-    values = test.metrics["per_class"]
-    radii = list(values["boundary_f"])
+    values = test.metrics.per_class
+    radii = list(values.boundary_f)
     columns = [
         Column(name="class", title="Class"),
         Column(name="pixel_share", title="Pixels, %", number=True),
@@ -35,8 +35,8 @@ def classes(
         *(Column(name=f"boundary_f_{r}px", title=f"F at {r} px, %", number=True) for r in radii),
     ]
     rows = []
-    for index, label in enumerate(test.metrics["class_names"]):
-        iou, boundary = values["iou"][index], values["boundary_iou"][index]
+    for index, label in enumerate(test.metrics.class_names):
+        iou, boundary = values.iou[index], values.boundary_iou[index]
         rows.append(
             (
                 tables.text(label, colour=css_colours[index] if css_colours else ""),
@@ -44,8 +44,8 @@ def classes(
                 tables.percent(None if predicted is None else float(predicted[index])),
                 tables.percent(iou, heat=iou),
                 tables.percent(boundary, heat=boundary),
-                tables.percent(values["accuracy"][index]),
-                *(tables.percent(values["boundary_f"][radius][index]) for radius in radii),
+                tables.percent(values.accuracy[index]),
+                *(tables.percent(values.boundary_f[radius][index]) for radius in radii),
             )
         )
     return Table(name=name, caption="Per class", columns=tuple(columns), rows=tuple(rows))

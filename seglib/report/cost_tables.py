@@ -1,10 +1,10 @@
 """What the models of a report cost: parameters, multiply-adds and time."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from seglib.core import tables
 from seglib.core.tables import UNKNOWN, Column, Entry, Table
+from seglib.experiment.records import Cost
 from seglib.results.inventory import CellResult, method_label
 
 
@@ -28,20 +28,20 @@ def cost(records: Sequence[CellResult]) -> Table:
         if record.cost is None:
             continue
         cell, values = record.cell, record.cost
-        size = "×".join(map(str, values["input_hw"]))
+        size = "×".join(map(str, values.input_hw))
         rows[cell.dataset, cell.model_name, size] = (
             tables.text(method_label(cell)),
             tables.text(cell.backbone_name),
             tables.text(cell.dataset),
             tables.text(size),
             *(
-                tables.number(values[name], lambda count: f"{count / 1e6:.2f}")
+                tables.number(getattr(values, name), lambda count: f"{count / 1e6:.2f}")
                 for name in ("params", "params_head", "params_training_only")
             ),
-            tables.number(values["gmacs"], "{:.2f}".format),
-            tables.number(values["gmacs_conv_matmul"], "{:.2f}".format),
-            tables.percent(values["elementwise_share"]),
-            tables.text(_uncounted(values["unsupported_ops"])),
+            tables.number(values.gmacs, "{:.2f}".format),
+            tables.number(values.gmacs_conv_matmul, "{:.2f}".format),
+            tables.percent(values.elementwise_share),
+            tables.text(_uncounted(values.unsupported_ops)),
         )
     return Table(
         name="cost", caption="Parameters and multiply-adds", columns=columns, rows=tuple(rows.values())
@@ -67,25 +67,25 @@ def speed(records: Sequence[CellResult]) -> Table:
     rows = {}
     for record in (record for record in records if record.speed is not None):
         cell, values = record.cell, record.speed
-        size, latency = "×".join(map(str, values["input_hw"])), values["latency_ms"]
-        threads = values["threads"]
-        on_cpu = f"{values['cpu']}, {threads} thread{'s' * (threads > 1)}"
+        size, latency = "×".join(map(str, values.input_hw)), values.latency_ms
+        threads = values.threads
+        on_cpu = f"{values.cpu}, {threads} thread{'s' * (threads > 1)}"
         rows[cell.dataset, cell.model_name, size] = (
             tables.text(method_label(cell)),
             tables.text(cell.backbone_name),
             tables.text(cell.dataset),
             tables.text(size),
-            Entry(text=str(values["batch_size"]), value=values["batch_size"]),
-            *(tables.number(latency[name], "{:.1f}".format) for name in ("median", "q25", "q75")),
-            tables.number(values["images_per_s"], "{:.1f}".format),
-            tables.number(values["peak_mem_gib"], "{:.2f}".format),
-            tables.text(values["precision"]),
-            tables.text(values["gpu"] if values["device"] == "cuda" else on_cpu),
+            Entry(text=str(values.batch_size), value=values.batch_size),
+            *(tables.number(getattr(latency, name), "{:.1f}".format) for name in ("median", "q25", "q75")),
+            tables.number(values.images_per_s, "{:.1f}".format),
+            tables.number(values.peak_mem_gib, "{:.2f}".format),
+            tables.text(values.precision),
+            tables.text(values.gpu if values.device == "cuda" else on_cpu),
         )
     return Table(name="speed", caption="Speed of inference", columns=columns, rows=tuple(rows.values()))
 
 
-def modules(record_of_cost: dict[str, Any]) -> Table:
+def modules(cost: Cost) -> Table:
     """Where a model's parameters and multiply-adds are: its parts and their modules."""
     columns = (
         Column(name="module", title="Module"),
@@ -93,15 +93,15 @@ def modules(record_of_cost: dict[str, Any]) -> Table:
         Column(name="macs_conv_matmul", title="conv + matmul, GMACs", number=True),
         Column(name="macs", title="all, GMACs", number=True),
     )
-    traced = record_of_cost["gmacs"] is not None
+    traced = cost.gmacs is not None
     rows = []
-    for module in record_of_cost["modules"]:
-        values = module["params"], module["macs_conv_matmul"], module["macs"] if traced else None
-        name = Entry(text=("· " if module["depth"] else "") + module["name"], value=module["name"])
+    for module in cost.modules:
+        values = module.params, module.macs_conv_matmul, module.macs if traced else None
+        name = Entry(text=("· " if module.depth else "") + module.name, value=module.name)
         scales = (1e6, 1e9, 1e9)
         shown = [tables.number(v, lambda v, s=s: f"{v / s:.3f}") for v, s in zip(values, scales, strict=True)]
         rows.append((name, *shown))
-    size = "×".join(map(str, record_of_cost["input_hw"]))
+    size = "×".join(map(str, cost.input_hw))
     return Table(name="modules", caption=f"One image of {size}", columns=columns, rows=tuple(rows))
 
 

@@ -7,15 +7,14 @@ from typing import Any
 
 from seglib.core import tables
 from seglib.core.tables import Column, Table
+from seglib.experiment.records import ImagePair, Manifest
 from seglib.report import overlays
 from seglib.report.summaries import class_shares
 
 CONTACT_SHEET_IMAGES = 12
 
 
-def context(
-    manifest: dict[str, Any], data: Path, used: Collection[str], pictures: Path | None
-) -> dict[str, Any]:
+def context(manifest: Manifest, data: Path, used: Collection[str], pictures: Path | None) -> dict[str, Any]:
     """What the template ``dataset.html`` shows; writes the contact sheet into the folder ``pictures``.
 
     ``data``: folder of the prepared data set; ``used``: the splits that this report trains or tests on.
@@ -25,8 +24,8 @@ def context(
     rows = [(*row, tables.text("yes" if row[0].text in used else "no")) for row in splits.rows]
     sheet, trouble = _sheet(manifest, data, pictures) if pictures else ([], "")
     return {
-        "dataset": manifest["dataset"],
-        "digest": manifest["data_digest"],
+        "dataset": manifest.dataset,
+        "digest": manifest.data_digest,
         "splits": replace(splits, columns=(*splits.columns, column), rows=tuple(rows)),
         "classes": classes,
         "sheet": sheet,
@@ -35,15 +34,15 @@ def context(
     }
 
 
-def statistics(manifest: dict[str, Any]) -> tuple[Table, Table]:
+def statistics(manifest: Manifest) -> tuple[Table, Table]:
     """The splits (images, sizes, ignored pixels) and the classes (share of the pixels of each split)."""
-    splits = {name: entries for name, entries in manifest["splits"].items() if entries}
-    return _splits(splits, manifest["label_histogram"]), _classes(manifest, list(splits))
+    splits = {name: entries for name, entries in manifest.splits.items() if entries}
+    return _splits(splits, manifest.label_histogram), _classes(manifest, list(splits))
 
 
-def first_split(manifest: dict[str, Any]) -> tuple[str, list[dict[str, Any]]]:
+def first_split(manifest: Manifest) -> tuple[str, Sequence[ImagePair]]:
     """The split that the contact sheet shows: the first that has images, with its entries."""
-    return next((name, entries) for name, entries in manifest["splits"].items() if entries)
+    return next((name, entries) for name, entries in manifest.splits.items() if entries)
 
 
 def choose(entries: Sequence[Any]) -> list[int]:
@@ -52,10 +51,10 @@ def choose(entries: Sequence[Any]) -> list[int]:
     return [i * len(entries) // count for i in range(count)]
 
 
-def _splits(splits: dict[str, list[dict[str, Any]]], histogram: dict[str, list[int]]) -> Table:
+def _splits(splits: dict[str, Sequence[ImagePair]], histogram: dict[str, tuple[int, ...]]) -> Table:
     rows = []
     for name, entries in splits.items():
-        heights, widths = ([entry[side] for entry in entries] for side in ("height", "width"))
+        heights, widths = ([getattr(entry, side) for entry in entries] for side in ("height", "width"))
         rows.append(
             (
                 tables.text(name),
@@ -75,13 +74,12 @@ def _splits(splits: dict[str, list[dict[str, Any]]], histogram: dict[str, list[i
     return Table(name="splits", caption="Splits", columns=columns, rows=tuple(rows))
 
 
-def _size_mib(entries: Sequence[dict[str, Any]]) -> float | None:
-    """Of images and prepared labels; ``None`` for a manifest from before sizes were recorded."""
-    sizes = [entry.get(name) for entry in entries for name in ("image_bytes", "label_bytes")]
-    return None if None in sizes else sum(sizes) / 2**20
+def _size_mib(entries: Sequence[ImagePair]) -> float:
+    """Of images and prepared labels."""
+    return sum(entry.image_bytes + entry.label_bytes for entry in entries) / 2**20
 
 
-def _classes(manifest: dict[str, Any], splits: Sequence[str]) -> Table:
+def _classes(manifest: Manifest, splits: Sequence[str]) -> Table:
     """Share of the labelled pixels of each split that each class has."""
     shares = [class_shares(manifest, split) for split in splits]
     columns = [Column(name="class", title="Class")]
@@ -95,15 +93,15 @@ def _classes(manifest: dict[str, Any], splits: Sequence[str]) -> Table:
     return Table(name="classes", caption="Classes", columns=tuple(columns), rows=tuple(rows))
 
 
-def _sheet(manifest: dict[str, Any], data: Path, pictures: Path) -> tuple[list[dict[str, Any]], str]:
+def _sheet(manifest: Manifest, data: Path, pictures: Path) -> tuple[list[dict[str, Any]], str]:
     """The contact sheet's pictures, and why others are missing: a damaged file costs a picture, no report."""
     split, entries = first_split(manifest)
-    palette, ignore = overlays.colours(manifest), manifest["ignore_index"]
+    palette, ignore = overlays.colours(manifest), manifest.ignore_index
     shown, trouble = [], ""
     for index in choose(entries):
         entry = entries[index]
-        names = [f"{manifest['dataset']}.{split}.{index}.{kind}.jpg" for kind in ("input", "label")]
-        files = [data / entry[kind] for kind in ("image", "label")]
+        names = [f"{manifest.dataset}.{split}.{index}.{kind}.jpg" for kind in ("input", "label")]
+        files = [data / getattr(entry, kind) for kind in ("image", "label")]
         try:
             image, _ = overlays.draw_label(*files, palette, ignore, [pictures / name for name in names])
         except (ValueError, OSError) as error:
@@ -111,9 +109,7 @@ def _sheet(manifest: dict[str, Any], data: Path, pictures: Path) -> tuple[list[d
             continue
         height, width = image.shape[:2]
         paths = [f"{pictures.name}/{name}" for name in names]
-        shown.append(
-            {"id": entry["id"], "input": paths[0], "label": paths[1], "height": height, "width": width}
-        )
+        shown.append({"id": entry.id, "input": paths[0], "label": paths[1], "height": height, "width": width})
     return shown, trouble
 
 

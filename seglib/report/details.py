@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from seglib.core import tables
-from seglib.core.typed import canonical_json
+from seglib.core.typed import canonical_json, plain
 from seglib.experiment.cell import Cell
 from seglib.experiment.config import Plan
+from seglib.experiment.records import Attempt, Manifest
 from seglib.metrics.counts import Counts
 from seglib.report import classwise, cost_tables, curves, notices, overlays, summaries
 from seglib.report.summaries import duration, file_stem, page_name
@@ -20,7 +21,7 @@ def context(
     record: CellResult,
     records: Sequence[CellResult],
     plan: Plan,
-    manifest: dict[str, Any] | None,
+    manifest: Manifest | None,
     pictures: Path | None,
 ) -> dict[str, Any]:
     """What the template ``cell.html`` shows; writes the cell's pictures into the folder ``pictures``."""
@@ -44,9 +45,9 @@ def context(
 
 
 def _test(
-    record: CellResult, test: Test, manifest: dict[str, Any] | None, data: Path, pictures: Path | None
+    record: CellResult, test: Test, manifest: Manifest | None, data: Path, pictures: Path | None
 ) -> dict[str, Any]:
-    name, split, names = test.evaluation.name, test.evaluation.split, test.metrics["class_names"]
+    name, split, names = test.evaluation.name, test.evaluation.split, test.metrics.class_names
     css = [colour for _, colour in overlays.legend(manifest)] if manifest else None
     counts = Counts.load(test.counts_file) if test.counts_file.is_file() else None
     confusion = None if counts is None else counts.confusion()
@@ -56,11 +57,11 @@ def _test(
         "split": split,
         "protocol_name": test.evaluation.protocol_name,
         "protocol": describe_protocol(test.evaluation.protocol),
-        "num_images": test.metrics["num_images"],
-        "boundary_words": summaries.boundary_words(test.metrics["settings"]["boundary_ratio"]),
+        "num_images": test.metrics.num_images,
+        "boundary_words": summaries.boundary_words(test.metrics.settings.boundary_ratio),
         "metrics": metrics(test),
         "boundary_f": ", ".join(
-            f"{_percent(value)} at {radius} px" for radius, value in test.metrics["boundary_f"].items()
+            f"{_percent(value)} at {radius} px" for radius, value in test.metrics.boundary_f.items()
         ),
         "classes": classwise.classes(test, f"classes-{name}", css, shares, confusion),
         "confusions": None,
@@ -85,15 +86,15 @@ def _test(
 def metrics(test: Test) -> list[tuple[str, str]]:
     values = test.metrics
     by_category = (
-        [("IoU of categories, mean", _percent(values["category_miou"]))] if "category_miou" in values else []
+        [] if values.category_iou is None else [("IoU of categories, mean", _percent(values.category_miou))]
     )
     return [
-        ("mIoU", _percent(values["miou"])),
+        ("mIoU", _percent(values.miou)),
         *by_category,
-        ("Boundary IoU, mean", _percent(values["boundary_iou"])),
-        ("Pixel accuracy", _percent(values["pixel_accuracy"])),
-        ("Mean class accuracy", _percent(values["mean_accuracy"])),
-        ("Frequency-weighted IoU", _percent(values["fwiou"])),
+        ("Boundary IoU, mean", _percent(values.boundary_iou)),
+        ("Pixel accuracy", _percent(values.pixel_accuracy)),
+        ("Mean class accuracy", _percent(values.mean_accuracy)),
+        ("Frequency-weighted IoU", _percent(values.fwiou)),
     ]
 
 
@@ -121,13 +122,14 @@ def provenance(record: CellResult) -> list[tuple[str, str]]:
     """What the training wrote about itself: the main things in words, then all else."""
     if record.provenance is None:
         return []
-    values = dict(record.provenance)
+    values = plain(record.provenance)
     take = values.pop
     commit, dirty, diff = take("commit") or "unknown", take("dirty"), take("dirty_diff_sha256")
     machine = [take(name) for name in ("host", "cpu", "gpu", "driver")]
     versions = take("versions").items()
-    del values["code"]  # digests, compared here
-    attempts = values.pop("attempts", [])
+    for name in ("code", "attempts", "schema"):  # digests, compared here; told one by one; of the file
+        values.pop(name, None)
+    attempts = record.provenance.attempts
     changed = notices.changed_code(record)
     rows = [
         ("commit", f"{commit}, with uncommitted changes (sha256 {diff})" if dirty else commit),
@@ -143,12 +145,11 @@ def provenance(record: CellResult) -> list[tuple[str, str]]:
     return rows + [(name.replace("_", " "), _say(value)) for name, value in values.items()]
 
 
-def _attempt(attempt: dict[str, Any]) -> str:
-    where = ", ".join(filter(None, (attempt["host"], attempt["cpu"], attempt["gpu"])))
-    devices = f"{attempt['processes']} x {attempt['device']}"
+def _attempt(attempt: Attempt) -> str:
+    where = ", ".join(filter(None, (attempt.host, attempt.cpu, attempt.gpu)))
     return (
-        f"after iteration {attempt['after_iteration']}: {devices}; {where}; "
-        f"commit {attempt['commit'] or 'unknown'}; torch {attempt['versions']['torch']}"
+        f"after iteration {attempt.after_iteration}: {attempt.processes} x {attempt.device}; {where}; "
+        f"commit {attempt.commit or 'unknown'}; torch {attempt.versions['torch']}"
     )
 
 
@@ -184,7 +185,7 @@ def commands(record: CellResult, plan: Plan) -> list[str]:
                 "score",
                 predictions=predictions,
                 labels=dataset / "labels" / evaluation.split,
-                num_classes=len(test.metrics["class_names"]) if test.metrics else "K",
+                num_classes=len(test.metrics.class_names) if test.metrics else "K",
                 class_names=dataset / "classes.txt",
                 boundary_ratio=plan.config.boundary_ratio,
                 out=test.folder / "metrics.json",

@@ -12,6 +12,7 @@ from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement
 from seglib.core import tables
 from seglib.core.tables import Table
+from seglib.core.typed import plain
 from seglib.experiment.config import Plan
 from seglib.report import notices
 from seglib.report.summaries import STATUS_WORDS, page_name
@@ -118,13 +119,13 @@ def _cell(record: CellResult) -> dict[str, Any]:
             test.evaluation.name: {
                 "split": test.evaluation.split,
                 "protocol": dataclasses.asdict(test.evaluation.protocol),
-                "metrics": test.metrics,
+                "metrics": plain(test.metrics),
             }
             for test in record.tests
         },
-        "cost": record.cost,
-        "speed": record.speed,
-        "provenance": record.provenance,
+        "cost": plain(record.cost),
+        "speed": plain(record.speed),
+        "provenance": plain(record.provenance),
     }
 
 

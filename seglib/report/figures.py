@@ -94,7 +94,7 @@ def accuracy_against_cost(block: Leaderboard, link: Callable[[Group], str]) -> D
     All multiply-adds where they are known of every model, else those of convolutions and matrix products.
     """
     costs = [group.records[0].cost for group in block.measured if group.records[0].cost is not None]
-    traced = all(cost["gmacs"] is not None for cost in costs)
+    traced = all(cost.gmacs is not None for cost in costs)
     kind, words = (
         ("gmacs", "multiply-adds") if traced else ("gmacs_conv_matmul", "conv + matmul multiply-adds")
     )
@@ -102,7 +102,7 @@ def accuracy_against_cost(block: Leaderboard, link: Callable[[Group], str]) -> D
         block,
         name=f"accuracy-gmacs.{block.name}",
         caption=f"mIoU against multiply-adds, {block.title}",
-        x=lambda group: (group.records[0].cost or {}).get(kind),
+        x=lambda group: getattr(group.records[0].cost, kind, None),
         x_label=f"{words} at the training crop, 10⁹ (GMACs)",
         x_interval=lambda group: None,
         link=link,
@@ -138,7 +138,7 @@ def per_class(block: Leaderboard) -> Drawing | None:
     groups = block.measured
     if not groups:
         return None
-    names = groups[0].measured[0][1].metrics["class_names"]
+    names = groups[0].measured[0][1].metrics.class_names
     values = np.array([[np.nan if v is None else v for v in class_means(group, "iou")] for group in groups]).T
     labels = [_short(block.label(group)) for group in groups]
     width_in = 1.4 + 0.07 * max(map(len, map(_short, names))) + 0.42 * len(groups)

@@ -7,7 +7,6 @@ The page of the data set in a report shows the same tables and pictures.
 
 import unicodedata
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -15,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from seglib.core.files import atomic_path
 from seglib.core.tables import Table
 from seglib.data.manifest import read_manifest_file
+from seglib.experiment.records import Manifest
 from seglib.report import datasheets, overlays
 from seglib.report.summaries import class_shares
 
@@ -31,26 +31,26 @@ def run(*, dataset: str, data: Path | None, out: Path | None) -> None:
     """
     data, out = data or Path("data", dataset), out or Path(f"{dataset}.png")
     manifest = read_manifest_file(data)
-    if manifest["dataset"] != dataset:
-        raise ValueError(f"{data}/manifest.json is of data set {manifest['dataset']}, not {dataset}")
+    if manifest.dataset != dataset:
+        raise ValueError(f"{data}/manifest.json is of data set {manifest.dataset}, not {dataset}")
     splits, classes = datasheets.statistics(manifest)
-    print(_columns(splits), _columns(classes), f"data digest {manifest['data_digest']}", sep="\n\n")
+    print(_columns(splits), _columns(classes), f"data digest {manifest.data_digest}", sep="\n\n")
     sheet = contact_sheet(manifest, data)
     with atomic_path(out) as temporary:
         sheet.save(temporary, "PNG")
     print(f"written: {out}")
 
 
-def contact_sheet(manifest: dict[str, Any], data: Path) -> Image.Image:
+def contact_sheet(manifest: Manifest, data: Path) -> Image.Image:
     """Images at equal steps through the first split, each beside its label, above a legend of all classes."""
     split, entries = datasheets.first_split(manifest)
     chosen = datasheets.choose(entries)
-    palette, ignore = overlays.colours(manifest), manifest["ignore_index"]
+    palette, ignore = overlays.colours(manifest), manifest.ignore_index
     pairs = []
     for index in chosen:
-        files = [data / entries[index][kind] for kind in ("image", "label")]
+        files = [data / getattr(entries[index], kind) for kind in ("image", "label")]
         shown = overlays.show_label(*files, palette, ignore)
-        pairs.append((entries[index]["id"], [_tile(picture) for picture in shown[:2]]))
+        pairs.append((entries[index].id, [_tile(picture) for picture in shown[:2]]))
     rows = [pairs[start : start + PAIRS_PER_ROW] for start in range(0, len(pairs), PAIRS_PER_ROW)]
     heights = [max(tile.height for _, tiles in row for tile in tiles) + LINE_PX + MARGIN_PX for row in rows]
     legend = _legend(manifest, split)
@@ -67,7 +67,7 @@ def contact_sheet(manifest: dict[str, Any], data: Path) -> Image.Image:
             words = words[:-2].rstrip("…") + "…" if len(words) > 2 else ""
         draw.text((x, y), words, INK, font)
 
-    title = f"{manifest['dataset']}, {split}: {len(chosen)} of {len(entries)} images at equal steps"
+    title = f"{manifest.dataset}, {split}: {len(chosen)} of {len(entries)} images at equal steps"
     write(MARGIN_PX, MARGIN_PX, title, width - 2 * MARGIN_PX)
     for row, height in zip(rows, heights, strict=True):
         for column, (id, tiles) in enumerate(row):
@@ -86,7 +86,7 @@ def contact_sheet(manifest: dict[str, Any], data: Path) -> Image.Image:
     return sheet
 
 
-def _legend(manifest: dict[str, Any], split: str) -> list[tuple[str, str]]:
+def _legend(manifest: Manifest, split: str) -> list[tuple[str, str]]:
     """(name and share, CSS colour) of each class."""
     shares = class_shares(manifest, split)
     named = overlays.legend(manifest)

@@ -31,17 +31,15 @@ def warnings(plan: Plan, records: Sequence[CellResult]) -> list[str]:
     """Where the cells of one report did not run under equal conditions."""
     trained = [record for record in records if record.provenance is not None]
     found = []
-    if dirty := [record for record in trained if any(attempt["dirty"] for attempt in record.attempts)]:
+    if dirty := [record for record in trained if any(attempt.dirty for attempt in record.attempts)]:
         found.append(f"{_cells(dirty)} trained from a source tree with uncommitted changes.")
     attempts = [attempt for record in trained for attempt in record.attempts]
-    commits = _distinct(attempts, lambda values: (values["commit"] or "unknown")[:10])
+    commits = _distinct(attempts, lambda values: (values.commit or "unknown")[:10])
     if len(commits) > 1:
         found.append(f"Trained from {len(commits)} commits: {', '.join(commits)}. Their pages say which.")
     environments = _distinct(
         attempts,
-        lambda values: ", ".join(
-            f"{n} {values['versions'][n]}" for n in ENVIRONMENT if values["versions"].get(n)
-        ),
+        lambda values: ", ".join(f"{n} {values.versions[n]}" for n in ENVIRONMENT if values.versions.get(n)),
     )
     if len(environments) > 1:
         found.append(f"Trained in {len(environments)} environments: {'; '.join(environments)}.")
@@ -50,7 +48,7 @@ def warnings(plan: Plan, records: Sequence[CellResult]) -> list[str]:
         found.append(f"Trained on {len(machines)} kinds of device: {'; '.join(machines)}.")
     for dataset in dict.fromkeys(record.cell.dataset for record in trained):
         of_it = [record.provenance for record in trained if record.cell.dataset == dataset]
-        if len(_distinct(of_it, lambda values: values["data_digest"])) > 1:
+        if len(_distinct(of_it, lambda values: values.data_digest)) > 1:
             found.append(f"The cells of {dataset} were trained on different versions of its data.")
     changed = [record for record in trained if record.cell.id in plan.frozen and changed_code(record)]
     if changed:
@@ -66,11 +64,11 @@ def warnings(plan: Plan, records: Sequence[CellResult]) -> list[str]:
 
 def changed_code(record: CellResult) -> list[str]:
     """The modules in which a training of this cell would run other code today than it did."""
-    then, now = record.provenance["code"], code_digest.step_code("train", method=record.cell.method)
+    then, now = record.provenance.code, code_digest.step_code("train", method=record.cell.method)
     return sorted(module for module in then.keys() | now.keys() if then.get(module) != now.get(module))
 
 
-def _distinct(records: Sequence[dict[str, Any]], value: Callable) -> list[str]:
+def _distinct(records: Sequence[Any], value: Callable) -> list[str]:
     return sorted({value(record) for record in records})
 
 

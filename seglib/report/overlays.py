@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from seglib.data.painting import blend
+from seglib.experiment.records import Manifest
 from seglib.metrics import scores
 from seglib.metrics.counts import Counts
 from seglib.results.inventory import Test
@@ -51,7 +52,7 @@ def choose(iou: np.ndarray, boundary_iou: np.ndarray) -> tuple[Choice, ...]:
 
 
 def examples(
-    counts: Counts, manifest: dict[str, Any] | None, data: Path, test: Test, out: Path | None, stem: str
+    counts: Counts, manifest: Manifest | None, data: Path, test: Test, out: Path | None, stem: str
 ) -> tuple[list[dict[str, Any]], str]:
     """The chosen images of a test with their pictures, written into ``out``; or none, and why not.
 
@@ -63,7 +64,7 @@ def examples(
     if manifest is None:
         return [], f"No pictures: {data} is not prepared here."
     split = test.evaluation.split
-    places = {entry["id"]: (place, entry) for place, entry in enumerate(manifest["splits"][split])}
+    places = {pair.id: (place, pair) for place, pair in enumerate(manifest.splits[split])}
     means = scores.means(counts.per_image()[:, :8], ())
     shown: dict[int, dict[str, Any]] = {}
     for choice in choose(means["miou"], means["boundary_iou"]):
@@ -74,8 +75,8 @@ def examples(
         prediction = test.folder / "predictions" / f"{id}.png"
         if id not in places or not prediction.is_file():
             return [], f"No pictures: {prediction} is not there."
-        place, entry = places[id]  # of the image in its split: the test may be of a part of it
-        image, label = (data / entry[kind] for kind in ("image", "label"))
+        place, pair = places[id]  # of the image in its split: the test may be of a part of it
+        image, label = (data / getattr(pair, kind) for kind in ("image", "label"))
         if not (image.is_file() and label.is_file()):
             return [], f"No pictures: the images of {data} are not there."
         names = [
@@ -83,7 +84,7 @@ def examples(
             *(f"{stem}.{place}.{kind}.jpg" for kind in ("prediction", "wrong")),
         ]
         files = [out / name for name in names]
-        palette, ignore = colours(manifest), manifest["ignore_index"]
+        palette, ignore = colours(manifest), manifest.ignore_index
         try:
             shown_image, label_map = draw_label(image, label, palette, ignore, files[:2])
             draw_prediction(shown_image, label_map, prediction, palette, ignore, files[2:])
@@ -154,14 +155,14 @@ def read_map(path: Path) -> np.ndarray:
         return np.asarray(file)
 
 
-def colours(manifest: dict[str, Any]) -> np.ndarray:
+def colours(manifest: Manifest) -> np.ndarray:
     """(K, 3) uint8 RGB of the class table."""
-    return np.array([entry["color"] for entry in manifest["classes"]], np.uint8)
+    return np.array(manifest.colors, np.uint8)
 
 
-def legend(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+def legend(manifest: Manifest) -> list[tuple[str, str]]:
     """(class name, CSS colour), in label order."""
-    return [(entry["name"], "#{:02x}{:02x}{:02x}".format(*entry["color"])) for entry in manifest["classes"]]
+    return [(entry.name, "#{:02x}{:02x}{:02x}".format(*entry.color)) for entry in manifest.classes]
 
 
 def _read_image(path: Path) -> np.ndarray:

@@ -23,6 +23,7 @@ from seglib.core.tables import Table
 from seglib.cost import paper_scale
 from seglib.experiment import config as configuration
 from seglib.experiment.config import Plan
+from seglib.experiment.records import Manifest
 from seglib.report import (
     ablations,
     audit_tables,
@@ -137,7 +138,7 @@ def _tables(
     blocks: Sequence[Leaderboard],
     pairs: dict[str, Sequence[Pair]],
     gains: dict[str, Sequence[Pair]],
-    manifests: dict[str, dict[str, Any] | None],
+    manifests: dict[str, Manifest | None],
 ) -> dict[str, Table]:
     """All tables by name, in the order of the page."""
     found = [summaries.scope(records, manifests), *map(summaries.results, blocks)]
@@ -172,7 +173,7 @@ def _index(
     blocks: Sequence[Leaderboard],
     shown: dict[str, Table],
     drawings: dict[str, list[figures.Drawing]],
-    manifests: dict[str, dict[str, Any] | None],
+    manifests: dict[str, Manifest | None],
 ) -> dict[str, Any]:
     counts = Counter(record.status for record in records)
     cost, cost_constants = tables.without_constants(shown["cost"], CONDITIONS)
@@ -208,7 +209,7 @@ def _index(
         "boundary_words": summaries.boundary_words(plan.config.boundary_ratio),
         "several_seeds": any(len(group.measured) > 1 for block in blocks for group in block.groups),
         "commits": ", ".join(
-            sorted({r.provenance["commit"][:10] for r in records if r.provenance and r.provenance["commit"]})
+            sorted({r.provenance.commit[:10] for r in records if r.provenance and r.provenance.commit})
         ),
         "files": list(shown),
     }
@@ -268,7 +269,7 @@ def _facts(records: Sequence[CellResult]) -> list[tuple[str, str, str]]:
     facts.append(("Seeds", str(len(seeds)), summaries.ranges(seeds)))
     trained = [record for record in records if record.provenance is not None]
     if trained:
-        time_s = sum(record.provenance["time_s"] for record in trained)
+        time_s = sum(record.provenance.time_s for record in trained)
         facts.append(("Training time", summaries.duration(time_s), ", ".join(devices(trained))))
     return facts
 

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from seglib.core import tables
 from seglib.core.tables import UNKNOWN, Column, Entry, Table
 from seglib.experiment.cell import Cell
+from seglib.experiment.records import Manifest
 from seglib.report import cells
 from seglib.results import aggregate
 from seglib.results.aggregate import Group, Leaderboard
@@ -41,7 +42,7 @@ def file_stem(id: str) -> str:
     return stem if len(stem) <= 100 else f"{stem[:87]}-{hashlib.sha256(id.encode()).hexdigest()[:12]}"
 
 
-def scope(records: Sequence[CellResult], manifests: dict[str, dict[str, Any] | None]) -> Table:
+def scope(records: Sequence[CellResult], manifests: dict[str, Manifest | None]) -> Table:
     """One row per data set, recipe and test: what was trained how, and tested on what."""
     columns = (
         Column(name="dataset", title="Data set"),
@@ -105,7 +106,7 @@ def results(block: Leaderboard) -> Table:
     best = {column.name: block.best(column.name) for column in METRIC_COLUMNS}
     rows = []
     for group in block.groups:
-        cost = group.records[0].cost or {}
+        cost = group.records[0].cost
         rows.append(
             (
                 tables.text(group.label),
@@ -115,8 +116,8 @@ def results(block: Leaderboard) -> Table:
                     cells.measured(group.estimate(name), bold=best[name] is group)
                     for name in aggregate.METRICS
                 ),
-                tables.number(cost.get("params"), lambda params: f"{params / 1e6:.2f}"),
-                tables.number(cost.get("gmacs"), "{:.2f}".format),
+                tables.number(cost and cost.params, lambda params: f"{params / 1e6:.2f}"),
+                tables.number(cost and cost.gmacs, "{:.2f}".format),
                 _training_time(group),
                 _runs(group),
             )
@@ -127,7 +128,7 @@ def results(block: Leaderboard) -> Table:
 def _training_time(group: Group) -> Entry:
     """The mean, or from the shortest to the longest where the trainings ran on unlike hardware."""
     trained = [record for record, _ in group.measured]
-    times_s = [record.provenance["time_s"] for record in trained]
+    times_s = [record.provenance.time_s for record in trained]
     mean = tables.number(sum(times_s) / len(times_s) if times_s else None, duration)
     if len(devices(trained)) < 2:
         return mean
@@ -161,22 +162,22 @@ def per_class(block: Leaderboard, metric: str, title: str, shares: Sequence[floa
     )
 
 
-def class_shares(manifest: dict[str, Any] | None, split: str) -> list[float] | None:
+def class_shares(manifest: Manifest | None, split: str) -> list[float] | None:
     """Share of a split's labelled pixels that each class has; ``None`` when the data are not at hand."""
     if manifest is None:
         return None
-    pixels = manifest["label_histogram"][split][:-1]  # the last count is of ignored pixels
+    pixels = manifest.label_histogram[split][:-1]  # the last count is of ignored pixels
     return [count / max(1, sum(pixels)) for count in pixels]
 
 
-def class_names(block: Leaderboard) -> list[str]:
+def class_names(block: Leaderboard) -> tuple[str, ...]:
     _, test = block.measured[0].measured[0]
-    return test.metrics["class_names"]
+    return test.metrics.class_names
 
 
 def class_means(group: Group, metric: str) -> list[float | None]:
     """A per-class metric averaged over the trainings in which it is defined."""
-    columns = zip(*(test.metrics["per_class"][metric] for _, test in group.measured), strict=True)
+    columns = zip(*(getattr(test.metrics.per_class, metric) for _, test in group.measured), strict=True)
     known = [[value for value in values if value is not None] for values in columns]
     return [sum(values) / len(values) if values else None for values in known]
 
@@ -201,9 +202,8 @@ def runs(records: Sequence[CellResult]) -> Table:
     )
     rows = []
     for record in records:
-        cell, provenance = record.cell, record.provenance or {}
+        cell, training = record.cell, record.provenance
         for test in record.tests:
-            metrics = test.metrics or {}
             rows.append(
                 (
                     tables.text(
@@ -214,9 +214,9 @@ def runs(records: Sequence[CellResult]) -> Table:
                     tables.text(cell.recipe_name),
                     Entry(text=str(cell.seed), value=cell.seed),
                     tables.text(test.evaluation.name),
-                    *(tables.percent(metrics.get(name)) for name in aggregate.METRICS),
-                    tables.number(provenance.get("time_s"), duration),
-                    tables.text((provenance.get("commit") or "")[:10] or UNKNOWN),
+                    *(tables.percent(getattr(test.metrics, name, None)) for name in aggregate.METRICS),
+                    tables.number(training and training.time_s, duration),
+                    tables.text(((training and training.commit) or UNKNOWN)[:10]),
                     tables.text(STATUS_WORDS[test.status]),
                 )
             )
@@ -248,7 +248,7 @@ def _runs(group: Group) -> Entry:
     return Entry(text=said, value=done, links=((said, f"cells/{page_name(first.cell)}"),))
 
 
-def _images(cell: Cell, manifest: dict[str, Any] | None, split: str) -> Entry:
+def _images(cell: Cell, manifest: Manifest | None, split: str) -> Entry:
     count = None if manifest is None else num_images(cell, manifest, split)
     return tables.number(count, lambda images: f"{images:,}")
 

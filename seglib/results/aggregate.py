@@ -63,7 +63,7 @@ class Group:
 
     def estimate(self, metric: str) -> Interval | None:
         """``None`` when no training has a value."""
-        return statistics.summarise(test.metrics[metric] for _, test in self.measured)
+        return statistics.summarise(getattr(test.metrics, metric) for _, test in self.measured)
 
 
 @dataclass(frozen=True)

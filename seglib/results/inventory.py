@@ -4,28 +4,39 @@ Reads files only. A cell that failed or never ran is a record like any other, so
 page can lose it. A result counts for a plan only if it recorded the very values that the plan has.
 """
 
-import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from seglib.core import checksums, typed
+from seglib.core import checksums
 from seglib.core.typed import canonical_json
-from seglib.experiment import paths
+from seglib.experiment import paths, records
 from seglib.experiment.cell import Cell
 from seglib.experiment.changes import changed_values
 from seglib.experiment.config import Evaluation, Plan
 from seglib.experiment.recipe import NO_WEIGHTS, Protocol
+from seglib.experiment.records import (
+    Attempt,
+    Cost,
+    Failure,
+    Manifest,
+    Metrics,
+    Prediction,
+    Scoring,
+    Speed,
+    Training,
+)
 from seglib.metrics.counts import FILE_NAME, Counts
 
-T = TypeVar("T")
+C = TypeVar("C", Cost, Speed)
 Status = Literal["done", "failed", "unfinished", "outdated", "missing"]
 TROUBLES: tuple[Status, ...] = ("failed", "unfinished", "outdated", "missing")
 """In the order in which a report names them."""
 LOG_TAIL_LINES = 20
+STEPS = {Cost: "complexity", Speed: "speed"}
 MACHINERY_CHECKS = {"scenes"}
 """Data sets that exist to exercise the code, not to measure methods."""
 
@@ -47,8 +58,8 @@ class Test(State):
 
     evaluation: Evaluation
     folder: Path
-    metrics: dict[str, Any] | None
-    """The content of ``metrics.json``; ``None`` unless it is ``done``."""
+    metrics: Metrics | None
+    """``None`` unless it is ``done``."""
 
     @property
     def counts_file(self) -> Path:
@@ -64,18 +75,20 @@ class CellResult(State):
     changed: tuple[str, ...]
     """What a frozen cell that has run would have otherwise today, e.g. ``recipe.lr: 0.1 -> 0.2``."""
     log_tail: tuple[str, ...]
-    provenance: dict[str, Any] | None
+    provenance: Training | None
     """``None`` too where what was trained is not this cell."""
-    cost: dict[str, Any] | None
-    speed: dict[str, Any] | None
+    cost: Cost | None
+    speed: Speed | None
     tests: tuple[Test, ...]
     train: Path
     """Folder of the model, its log and its provenance."""
 
     @property
-    def attempts(self) -> list[dict[str, Any]]:
+    def attempts(self) -> Sequence[Attempt | Training]:
         """What each process that worked at the training said of its machine, versions and source."""
-        return (self.provenance or {}).get("attempts") or [self.provenance]  # older trainings: the last one's
+        if self.provenance is None:
+            return ()
+        return self.provenance.attempts or (self.provenance,)  # older trainings: the last one's
 
 
 def collect(plan: Plan, results: Path) -> tuple[CellResult, ...]:
@@ -98,16 +111,16 @@ def is_quick(cell: Cell) -> bool:
     return cell.recipe_name.split("_")[0] == "quick"
 
 
-def num_images(cell: Cell, manifest: dict[str, Any], split: str) -> int:
+def num_images(cell: Cell, manifest: Manifest, split: str) -> int:
     """Images of a split that the cell is trained or tested on."""
-    there = len(manifest["splits"][split])
+    there = len(manifest.splits[split])
     return there if cell.limit is None else min(there, cell.limit)
 
 
 def devices(trained: Sequence[CellResult]) -> list[str]:
     """The kinds of GPU, or CPU where there was none, that trainings ran on."""
     attempts = (attempt for record in trained for attempt in record.attempts)
-    return list(dict.fromkeys(attempt["gpu"] or attempt["cpu"] for attempt in attempts))
+    return list(dict.fromkeys(attempt.gpu or attempt.cpu for attempt in attempts))
 
 
 def method_label(cell: Cell) -> str:
@@ -132,30 +145,14 @@ def describe_protocol(protocol: Protocol) -> str:
     return ", ".join(words)
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """The content of a JSON file, ``None`` when it does not exist; ``ValueError`` when it is damaged."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError(f"{path}: not valid JSON; delete it and run the workflow again") from None
-
-
-def read_manifest(data: str | os.PathLike, dataset: str) -> dict[str, Any] | None:
+def read_manifest(data: str | os.PathLike, dataset: str) -> Manifest | None:
     """A data set's manifest in the folder ``data`` of prepared ones, ``None`` when it is not prepared."""
-    return read_json(Path(data) / dataset / "manifest.json")
+    return records.read(Manifest, Path(data) / dataset / "manifest.json")
 
 
-def read_manifests(
-    data: str | os.PathLike, records: Sequence[CellResult]
-) -> dict[str, dict[str, Any] | None]:
-    """:func:`read_manifest` of every data set of the records, by its name."""
-    return {
-        name: read_manifest(data, name) for name in dict.fromkeys(record.cell.dataset for record in records)
-    }
+def read_manifests(data: str | os.PathLike, results: Sequence[CellResult]) -> dict[str, Manifest | None]:
+    """:func:`read_manifest` of every data set of the results, by its name."""
+    return {name: read_manifest(data, name) for name in dict.fromkeys(one.cell.dataset for one in results)}
 
 
 def predictions_digest(test: Path) -> str | None:
@@ -181,8 +178,8 @@ def _record(plan: Plan, results: Path, planned: Cell) -> CellResult:
     except ValueError as error:  # a damaged file costs this cell, not the report
         cell, changed, provenance, trained = planned, (), None, State(status="failed", reason=str(error))
     tests = tuple(_test(plan, results, cell, evaluation, trained) for evaluation in plan.evaluations(planned))
-    cost, costed = _cost(plan, results, cell, "complexity", paths.complexity_file)
-    speed, timed = _cost(plan, results, cell, "speed", paths.speed_file)
+    cost, costed = _cost(Cost, plan, results, cell, paths.complexity_file(results, cell))
+    speed, timed = _cost(Speed, plan, results, cell, paths.speed_file(results, cell))
     parts = (trained, *tests, costed, timed)
     first = next((part for part in parts if part.status != "done"), trained)
     return CellResult(
@@ -202,18 +199,19 @@ def _record(plan: Plan, results: Path, planned: Cell) -> CellResult:
 
 def _training(
     plan: Plan, results: Path, planned: Cell
-) -> tuple[Cell, tuple[str, ...], dict[str, Any] | None, State]:
+) -> tuple[Cell, tuple[str, ...], Training | None, State]:
     """The first four of what a :class:`CellResult` says: cell, what changed of it, provenance, state."""
     folder = paths.train_folder(results, planned)
-    provenance, recorded = (read_json(folder / name) for name in ("provenance.json", "cell.json"))
+    provenance = records.read(Training, folder / "provenance.json")
     if provenance is None:
         return planned, (), None, _untrained(plan, results, planned)
-    if recorded is None:
+    ran = records.read(Cell, folder / "cell.json")
+    if ran is None:
         raise ValueError(f"{folder}/cell.json: gone, so what ran is not known; delete {folder} and run again")
-    ran, changed = _compare(recorded, planned)
-    if ran is not None and not changed:
+    changed = _changed(ran, planned)
+    if not changed:
         return planned, (), provenance, State()
-    if ran is not None and ran.id == planned.id and planned.id in plan.frozen:
+    if ran.id == planned.id and planned.id in plan.frozen:
         return ran, changed, provenance, State()
     return planned, (), None, _outdated("train", changed)
 
@@ -228,28 +226,26 @@ def _test(plan: Plan, results: Path, cell: Cell, evaluation: Evaluation, trained
     return Test(evaluation=evaluation, folder=folder, metrics=metrics, **vars(state))
 
 
-def _scored(
-    plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path
-) -> tuple[dict[str, Any] | None, State]:
+def _scored(plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path) -> tuple[Metrics | None, State]:
     """The metrics of a trained cell's test, and how far it is."""
-    prediction, metrics = read_json(folder / "prediction.json"), read_json(folder / "metrics.json")
+    prediction = records.read(Prediction, folder / "prediction.json")
+    metrics = records.read(Metrics, folder / "metrics.json")
     # What a step that failed or was stopped since leaves is from the run before: of another model. Not by
     # times: copies of results lose those of files, and an equal model may have been trained again later.
     train = folder.parent / "train"
     model = checksums.digest_sealed(train / "model.safetensors", train / "train.sha256")
-    if prediction is None or model not in (None, prediction.get("model_sha256")):
+    if prediction is None or model not in (None, prediction.model_sha256):
         metrics = None
-    if metrics is None or _counted_others(folder):
+    if prediction is None or metrics is None or _counted_others(folder):
         step = "score" if (folder / "predictions").is_dir() else "predict"
         log = paths.log_file(plan.config.logs, cell, f"{evaluation.name}/{step}")
         what = f"{step} {evaluation.name}"
         missing = State(status="missing", reason=f"{what}: has not run")
         return None, _judge(what, log) if log.is_file() else missing
-    recorded = {name: prediction.get(name) for name in ("split", "protocol")}
-    ran, changed = _compare(recorded | {"protocol_name": evaluation.protocol_name}, evaluation)
-    if ran is None or changed:
+    ran = replace(evaluation, split=prediction.split, protocol=prediction.protocol)
+    if changed := _changed(ran, evaluation):
         return None, _outdated(f"predict {evaluation.name}", changed)
-    scored, wanted = metrics["settings"]["boundary_ratio"], plan.config.boundary_ratio
+    scored, wanted = metrics.settings.boundary_ratio, plan.config.boundary_ratio
     if scored != wanted:
         return None, _outdated(f"score {evaluation.name}", [f"boundary_ratio: {scored} -> {wanted}"])
     if (counts := folder / FILE_NAME).is_file():
@@ -259,40 +255,30 @@ def _scored(
 
 def _counted_others(folder: Path) -> bool:
     """Whether a test predicted again after it was scored."""
-    scoring, written = read_json(folder / "scoring.json"), predictions_digest(folder)
-    return None not in (scoring, written) and scoring["predictions_sha256"] != written
+    scoring, written = records.read(Scoring, folder / "scoring.json"), predictions_digest(folder)
+    return scoring is not None and written not in (None, scoring.predictions_sha256)
 
 
-def _cost(
-    plan: Plan, results: Path, cell: Cell, step: str, file: Callable[[Path, Cell], Path]
-) -> tuple[dict[str, Any] | None, State]:
+def _cost(kind: type[C], plan: Plan, results: Path, cell: Cell, path: Path) -> tuple[C | None, State]:
     """A cost of the cell's model, ``None`` where it was counted of another; and whether it was counted.
 
     Without file and log it counts as left out on purpose, as where results are published.
     """
-    path = file(results, cell)
     try:
-        values = read_json(path)
+        cost = records.read(kind, path)
     except ValueError as error:
         return None, State(status="failed", reason=str(error))
-    if values is None:
-        log = paths.model_log_file(plan.config.logs, results, path)
+    if cost is None:
+        log, step = paths.model_log_file(plan.config.logs, results, path), STEPS[kind]
         return None, _judge(f"{step} {cell.model_name}", log) if log.is_file() else State()
-    backbone, changed = _compare(values["backbone"] | NO_WEIGHTS, replace(cell.backbone, **NO_WEIGHTS))
-    same_options = canonical_json(values["method_options"]) == canonical_json(cell.method_options)
-    return values if backbone and not changed and same_options else None, State()
+    asked = replace(cost.backbone, **NO_WEIGHTS), cost.method_options
+    wanted = replace(cell.backbone, **NO_WEIGHTS), cell.method_options
+    return cost if canonical_json(asked) == canonical_json(wanted) else None, State()
 
 
-def _compare(recorded: Any, planned: T) -> tuple[T | None, tuple[str, ...]]:
-    """The values that a step recorded, with defaults for settings that are newer (``None``: it knew others),
-    and where they differ from those planned.
-    """
-    try:
-        ran = typed.parse(type(planned), recorded, "")
-    except ValueError:  # from a version with other settings
-        ran = None
-    old, new = canonical_json(recorded if ran is None else ran), canonical_json(planned)
-    return ran, tuple(changed_values(old, new))
+def _changed(ran: Any, planned: Any) -> tuple[str, ...]:
+    """Where the settings that a step recorded differ from those planned."""
+    return tuple(changed_values(canonical_json(ran), canonical_json(planned)))
 
 
 def _outdated(step: str, changed: Sequence[str]) -> State:
@@ -301,10 +287,10 @@ def _outdated(step: str, changed: Sequence[str]) -> State:
 
 def _untrained(plan: Plan, results: Path, cell: Cell) -> State:
     """Why there is no training."""
-    failure = read_json(paths.cell_folder(results, cell) / "checkpoints" / "failed.json")
+    failure = records.read(Failure, paths.cell_folder(results, cell) / "checkpoints" / "failed.json")
     log = paths.log_file(plan.config.logs, cell, "train")
     if failure is not None:
-        reason = " ".join(f"train: {failure['reason']}".split())
+        reason = " ".join(f"train: {failure.reason}".split())
         return State(status="failed", reason=reason, log=log if log.is_file() else None)
     if log.is_file():
         return _judge("train", log)

@@ -74,9 +74,9 @@ def _paired(candidates: Iterable[tuple[Group, Group | None]]) -> tuple[Pair, ...
 def _over_seeds(shared: Sequence[tuple[Test, Test]]) -> dict[str, Interval | None]:
     return {
         metric: statistics.summarise(
-            ours.metrics[metric] - theirs.metrics[metric]
+            of - over
             for ours, theirs in shared
-            if None not in (ours.metrics[metric], theirs.metrics[metric])
+            if None not in (of := getattr(ours.metrics, metric), over := getattr(theirs.metrics, metric))
         )
         for metric in METRICS
     }

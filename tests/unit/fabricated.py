@@ -1,6 +1,5 @@
 """A results folder as the steps leave it: real label maps, predictions, counts and metrics, no training."""
 
-import dataclasses
 import json
 import zlib
 from pathlib import Path
@@ -10,13 +9,24 @@ import numpy as np
 from PIL import Image
 
 from seglib.core import code_digest
-from seglib.core.files import write_json
+from seglib.core.files import sha256_file
 from seglib.evaluation import score
 from seglib.experiment import config as configuration
-from seglib.experiment import paths
+from seglib.experiment import paths, records
 
 HEIGHT, WIDTH = 48, 64
 CLASSES = ("sky", "road", "pole", "car", "tree")
+ORIGIN = {
+    "command": "python -m seglib ...",
+    "host": "node1",
+    "cpu": "Some CPU x 2",
+    "gpu": None,
+    "driver": None,
+    "versions": {"seglib": "0.1", "python": "3.11.2", "torch": "2.13.0+cpu", "cuda": None},
+    "commit": "0123456789abcdef0123456789abcdef01234567",
+    "dirty": False,
+    "dirty_diff_sha256": None,
+}
 COLOURS = ((128, 180, 220), (128, 64, 128), (190, 150, 60), (0, 0, 142), (60, 130, 50))
 
 
@@ -80,76 +90,92 @@ class Fabricated:
             line |= {"auxiliary": 0.2 * main, "lr": 0.05 * (1 - i / 31) ** 0.9}
             lines.append(line | {"images_per_s": 40.0 + i % 3, "data_wait_share": 0.02})
         (folder / "train_log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-        write_json(
+        records.write(
             folder / "provenance.json",
-            {
-                "command": "python -m seglib train ...",
-                "host": "node1",
-                "cpu": "Some CPU x 2",
-                "gpu": None,
-                "driver": None,
-                "versions": {"seglib": "0.1", "python": "3.11.2", "torch": "2.13.0+cpu", "cuda": None},
-                "commit": "0123456789abcdef0123456789abcdef01234567",
-                "dirty": False,
-                "dirty_diff_sha256": None,
-                "cell_id": cell.id,
-                "started": "2026-01-01T00:00:00+00:00",
-                "finished": "2026-01-01T00:01:15+00:00",
-                "time_s": 75.4,
-                "device": "cpu",
-                "threads": 2,
-                "peak_mem_gib": 1.25,
-                "images_per_s": 31.8,
-                "data_digest": "d" * 64,
-                "code": code_digest.step_code("train", method=cell.method),
-                "resumed": 0,
-                "parameters": 1234567,
-            },
+            records.Training(
+                **ORIGIN,
+                device="cpu",
+                processes=1,
+                norm_batch_size=8,
+                cell_id=cell.id,
+                started="2026-01-01T00:00:00+00:00",
+                finished="2026-01-01T00:01:15+00:00",
+                time_s=75.4,
+                threads=2,
+                peak_mem_gib=1.25,
+                images_per_s=31.8,
+                data_digest="d" * 64,
+                code=code_digest.step_code("train", method=cell.method),
+                resumed=0,
+                parameters=1234567,
+            ),
         )
 
     def cost(self, cell) -> None:
         size = zlib.crc32(cell.model_name.encode()) % 97
-        modules = [
-            {"name": "backbone", "depth": 0, "params": 900_000, "macs_conv_matmul": 2e8, "macs": 2.1e8},
-            {"name": "layer1", "depth": 1, "params": 900_000, "macs_conv_matmul": 2e8, "macs": 2.1e8},
-        ]
-        write_json(
+        modules = tuple(
+            records.ModuleCost(name=name, depth=depth, params=900_000, macs_conv_matmul=2e8, macs=2.1e8)
+            for name, depth in (("backbone", 0), ("layer1", 1))
+        )
+        all_gmacs, conv_matmul = 0.3 + size / 100, 0.28 + size / 100
+        records.write(
             paths.complexity_file(self.results, cell),
-            {
-                "method_options": cell.method_options,
-                "backbone": dataclasses.asdict(cell.backbone),
-                "params": 1_000_000 + 10_000 * size,
-                "params_head": 100_000,
-                "params_backbone": 900_000,
-                "params_training_only": 5_000,
-                "gmacs": 0.3 + size / 100,
-                "gmacs_conv_matmul": 0.28 + size / 100,
-                "elementwise_share": 0.02 / (0.3 + size / 100),
-                "input_hw": list(cell.recipe.crop_hw),
-                "num_classes": len(self.class_names),
-                "unsupported_ops": {"aten::softmax": 2},
-                "modules": modules,
-            },
+            records.Cost(
+                **self._model(cell),
+                params=1_000_000 + 10_000 * size,
+                params_backbone=900_000,
+                params_head=100_000,
+                params_training_only=5_000,
+                gmacs=all_gmacs,
+                gmacs_conv_matmul=conv_matmul,
+                gmacs_backbone=0.21,
+                gmacs_conv_matmul_backbone=0.2,
+                gmacs_head=0.05,
+                gmacs_conv_matmul_head=0.05,
+                elementwise_share=0.02 / all_gmacs,
+                gflops=2 * all_gmacs,
+                gflops_conv_matmul=2 * conv_matmul,
+                macs={"conv": 280_000_000, "matmul": 0, "elementwise": 20_000_000},
+                macs_by_operator={"conv": 280_000_000},
+                modules=modules,
+                unsupported_ops={"aten::softmax": 2},
+                counters={"fvcore": records.Counter(version="0.1.5", ran=True, why_not=None)},
+                mem_gib=0.1,
+                conventions=("1 MAC = 1",),
+            ),
         )
 
     def speed(self, cell) -> None:
-        write_json(
+        records.write(
             paths.speed_file(self.results, cell),
-            {
-                "method_options": cell.method_options,
-                "backbone": dataclasses.asdict(cell.backbone),
-                "input_hw": list(cell.recipe.crop_hw),
-                "batch_size": 1,
-                "device": "cpu",
-                "cpu": "Some CPU x 2",
-                "gpu": None,
-                "threads": 2,
-                "precision": "fp32",
-                "latency_ms": {"median": 12.5, "q25": 12.0, "q75": 14.0},
-                "images_per_s": 80.0,
-                "peak_mem_gib": 0.5,
-            },
+            records.Speed(
+                **self._model(cell),
+                **ORIGIN,
+                batch_size=1,
+                device="cpu",
+                precision="fp32",
+                memory_format="channels_last",
+                threads=2,
+                warmup=1,
+                repeats=2,
+                latency_ms=records.Latency(median=12.5, q25=12.0, q75=14.0, iqr=2.0, min=11.0, max=15.0),
+                latencies_ms=(12.5, 12.5),
+                images_per_s=80.0,
+                peak_mem_gib=0.5,
+                peak_mem_of="the process",
+            ),
         )
+
+    def _model(self, cell) -> dict:
+        """What costs and speeds say of the model that they are of."""
+        return {
+            "schema": 1,
+            "method": cell.method,
+            "method_options": cell.method_options,
+            "backbone": cell.backbone,
+            "input_hw": cell.recipe.crop_hw,
+            "num_classes": len(self.class_names),
+        }
 
     def test(self, cell, evaluation) -> None:
         """Predictions with errors near edges; how many depends on the cell, reproducibly."""
@@ -167,13 +193,21 @@ class Fabricated:
             prediction[wrong] = rng.integers(0, len(self.class_names), int(wrong.sum()))
             prediction[prediction == 255] = 0
             save_map(predictions / f"{id}.png", prediction)
-        write_json(
+        records.write(
             folder / "prediction.json",
-            {
-                "split": evaluation.split,
-                "protocol": dataclasses.asdict(evaluation.protocol),
-                "finished": "2026-01-01T00:02:00+00:00",
-            },
+            records.Prediction(
+                **ORIGIN,
+                cell_id=cell.id,
+                model_sha256="0" * 64,
+                code={},
+                split=evaluation.split,
+                protocol=evaluation.protocol,
+                num_images=len(self.ids),
+                data_digest="d" * 64,
+                device="cpu",
+                peak_mem_gib=0.5,
+                finished="2026-01-01T00:02:00+00:00",
+            ),
         )
         score.run(
             predictions=predictions,
@@ -191,7 +225,8 @@ class Fabricated:
 
     def fail(self, cell, reason: str, log: str) -> None:
         """As a training leaves it that will fail again."""
-        write_json(paths.cell_folder(self.results, cell) / "checkpoints" / "failed.json", {"reason": reason})
+        failure = records.Failure(key="0" * 16, reason=reason, time="2026-01-01T00:00:30+00:00")
+        records.write(paths.cell_folder(self.results, cell) / "checkpoints" / "failed.json", failure)
         self.write_log(paths.log_file(self.logs, cell, "train"), log)
 
     @staticmethod
@@ -216,18 +251,41 @@ class Fabricated:
                 )
                 cv2.imwrite(str(folder / "images" / split / f"{id}.png"), image.astype(np.uint8)[..., ::-1])
                 save_map(folder / "labels" / split / f"{id}.png", label)
-                entry = {"id": id, "image": f"images/{split}/{id}.png", "label": f"labels/{split}/{id}.png"}
-                entries.append(entry | {"height": HEIGHT, "width": WIDTH})
-            splits[split] = entries
+                image, label = (folder / kind / split / f"{id}.png" for kind in ("images", "labels"))
+                pair = records.ImagePair(
+                    id=id,
+                    image=str(image.relative_to(folder)),
+                    image_sha256=sha256_file(image),
+                    image_bytes=image.stat().st_size,
+                    height=HEIGHT,
+                    width=WIDTH,
+                    label_sha256="0" * 64,
+                    label_file_sha256=sha256_file(label),
+                    label_bytes=label.stat().st_size,
+                    label=str(label.relative_to(folder)),
+                )
+                entries.append(pair)
+            splits[split] = tuple(entries)
             histogram[split] = [*pixels[: len(self.class_names)].tolist(), int(pixels[255])]
         (folder / "classes.txt").write_text("\n".join(self.class_names) + "\n", encoding="utf-8")
-        classes = [
-            {"name": name, "color": list(COLOURS[i % len(COLOURS)])}
+        classes = tuple(
+            records.LabelClass(name=name, color=COLOURS[i % len(COLOURS)])
             for i, name in enumerate(self.class_names)
-        ]
-        manifest = {"schema": 1, "dataset": dataset, "classes": classes, "ignore_index": 255}
-        manifest["data_digest"] = "d" * 64
-        write_json(folder / "manifest.json", manifest | {"splits": splits, "label_histogram": histogram})
+        )
+        manifest = records.Manifest(
+            schema=2,
+            dataset=dataset,
+            classes=classes,
+            flip_pairs=(),
+            ignore_index=255,
+            splits=splits,
+            unlabelled={},
+            label_histogram=histogram,
+            data_digest="d" * 64,
+            about=records.About(title=dataset, evaluation="", licence="", citation=""),
+            software={"seglib": "0.1"},
+        )
+        records.write(folder / "manifest.json", manifest)
 
     def _scene(self, rng: np.random.Generator) -> np.ndarray:
         label = np.zeros((HEIGHT, WIDTH), np.uint8)

@@ -36,7 +36,7 @@ def test_a_manifest_that_cannot_be_used_is_named(own_miniature):
         read_manifest(own_miniature / "nowhere")
     path = own_miniature / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
-    with pytest.raises(ValueError, match="schema 99, not 2; prepare the data set again"):
+    with pytest.raises(ValueError, match=r"manifest\.schema: 99 is not one of 2; delete it"):
         read_manifest(own_miniature)
 
 

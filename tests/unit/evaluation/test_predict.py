@@ -225,8 +225,8 @@ def test_the_record_says_what_was_there_at_the_start(trained, miniature, tmp_pat
         write(*arguments)
         for module, name in (
             (predict_step.provenance, "describe"),
-            (predict_step.sources, "step_code"),
-            (predict, "sha256_file"),
+            (predict_step.code_digest, "step_code"),
+            (predict_step, "sha256_file"),
         ):
             monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("asked too late"))
 

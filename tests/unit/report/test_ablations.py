@@ -20,7 +20,7 @@ def test_a_variant_is_compared_with_its_own_parent_seed_by_seed(block):
     assert (pair.parent.cell.method, pair.parent.cell.variant) == ("isnet", None)
     assert pair.variant.cell.variant == "narrow"
     by_seed = [
-        {record.cell.seed: test.metrics["miou"] for record, test in group.measured}
+        {record.cell.seed: test.metrics.miou for record, test in group.measured}
         for group in (pair.variant, pair.parent)
     ]
     differences = [by_seed[0][seed] - by_seed[1][seed] for seed in (0, 1)]

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import shlex
 
@@ -5,10 +6,13 @@ import numpy as np
 import pytest
 
 from seglib import cli
+from seglib.core.typed import plain
 from seglib.experiment import paths
 from seglib.experiment.cell import Cell
+from seglib.experiment.records import Attempt
 from seglib.report import classwise, curves, details
 from seglib.results.inventory import collect
+from tests.unit import fabricated
 
 CONFUSION = np.array([[90, 10, 0], [30, 70, 0], [0, 0, 0]])
 NAMES = ("road", "car", "<b>bus</b>")
@@ -31,7 +35,7 @@ def test_the_matrix_is_in_shares_of_each_label():
 
 def test_a_class_that_is_never_predicted_shows(finished):
     test = collect(finished.plan, finished.results)[0].tests[0]
-    num_classes = len(test.metrics["class_names"])
+    num_classes = len(test.metrics.class_names)
     confusion = np.eye(num_classes, dtype=np.int64)
     confusion[:, 1] += confusion[:, 0]  # what is of class 0 goes to class 1
     confusion[:, 0] = 0
@@ -109,16 +113,18 @@ def test_a_cell_that_never_ran_has_its_command_too(fabricate):
 
 def test_provenance_hides_nothing_that_was_written(finished):
     record = collect(finished.plan, finished.results)[0]
-    record.provenance["new_fact"] = 42
+    training = record.provenance
     said = dict(details.provenance(record))
-    assert said["new fact"] == "42"
-    assert said["commit"] == record.provenance["commit"]
-    assert said["command"] == record.provenance["command"]
-    attempt = {"host": "node1", "cpu": "Some CPU", "gpu": "A Card", "commit": None, "device": "cuda"}
-    attempt |= {"processes": 4, "versions": {"torch": "2.13.0"}}
-    record.provenance["attempts"] = [attempt | {"after_iteration": n} for n in (0, 90)]
-    assert dict(details.provenance(record))["attempt 2"] == (
-        "after iteration 90: 4 x cuda; node1, Some CPU, A Card; commit unknown; torch 2.13.0"
+    assert said["commit"] == training.commit
+    told = " ".join([*said, *said.values()])
+    for name, value in plain(training).items():
+        assert name in ("schema", "code", "dirty", "time_s", "versions") or str(value or "") in told, name
+    attempt = {name: getattr(training, name) for name in fabricated.ORIGIN if name != "command"}
+    attempt |= {"gpu": "A Card", "commit": None, "device": "cuda", "processes": 4, "norm_batch_size": 8}
+    attempts = tuple(Attempt(**attempt, after_iteration=n) for n in (0, 90))
+    changed = dataclasses.replace(training, attempts=attempts, dirty=True, dirty_diff_sha256="abc")
+    said = dict(details.provenance(dataclasses.replace(record, provenance=changed)))
+    assert said["attempt 2"] == (
+        "after iteration 90: 4 x cuda; node1, Some CPU x 2, A Card; commit unknown; torch 2.13.0+cpu"
     )
-    record.provenance.update(dirty=True, dirty_diff_sha256="abc")
-    assert "uncommitted changes (sha256 abc)" in dict(details.provenance(record))["commit"]
+    assert "uncommitted changes (sha256 abc)" in said["commit"]

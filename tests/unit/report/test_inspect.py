@@ -1,6 +1,6 @@
 """What ``seglib inspect`` prints and draws of a prepared data set."""
 
-import json
+import dataclasses
 import re
 
 import numpy as np
@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from seglib.data import prepare
+from seglib.data.manifest import read_manifest_file
+from seglib.experiment.records import LabelClass
 from seglib.report import datasheets, inspect
 from tests.unit.data import mini as minis
 from tests.unit.data.mini import NAME, Mini
@@ -23,7 +25,7 @@ def data(tmp_path, monkeypatch):
 
 
 def manifest(data):
-    return json.loads((data / "manifest.json").read_text())
+    return read_manifest_file(data)
 
 
 def test_the_numbers_are_those_of_the_labels(data, tmp_path, capsys):
@@ -36,7 +38,7 @@ def test_the_numbers_are_those_of_the_labels(data, tmp_path, capsys):
     assert re.search(rf"^train +2 +10 × 12 +{mib:.1f} +10\.00$", said, re.MULTILINE)
     for name, columns in (("ground", 7 + 6), ("left", 6), ("right", 2 + 3)):
         assert re.search(rf"^{name} +{100 * columns / 24:.2f} ", said, re.MULTILINE)
-    assert f"data digest {manifest(data)['data_digest']}" in said
+    assert f"data digest {manifest(data).data_digest}" in said
 
 
 def test_the_sheet_shows_each_image_beside_its_label_and_a_legend(data, tmp_path):
@@ -63,14 +65,17 @@ def test_the_sheet_shows_each_image_beside_its_label_and_a_legend(data, tmp_path
 def test_a_long_table_of_classes_fits(data):
     values = manifest(data)
     names = [*(f"class {i}" for i in range(149)), "a name that is much longer than its column of the legend"]
-    values["classes"] = [{"name": name, "color": [i, 0, 0]} for i, name in enumerate(names)]
-    values["label_histogram"] = {split: [1] * 151 for split in values["splits"]}
+    values = dataclasses.replace(
+        values,
+        classes=tuple(LabelClass(name=name, color=(i, 0, 0)) for i, name in enumerate(names)),
+        label_histogram=dict.fromkeys(values.splits, (1,) * 151),
+    )
     assert inspect.contact_sheet(values, data).width < 2200
 
 
 @pytest.mark.parametrize("kind", ["image", "label"])
 def test_a_missing_or_damaged_file_is_named(data, tmp_path, kind):
-    path = data / manifest(data)["splits"]["train"][0][kind]
+    path = data / getattr(manifest(data).splits["train"][0], kind)
     for harm in (lambda: path.write_bytes(b"<html>"), path.unlink):
         harm()
         with pytest.raises((ValueError, OSError), match=path.name):
@@ -79,7 +84,7 @@ def test_a_missing_or_damaged_file_is_named(data, tmp_path, kind):
 
 
 def test_a_damaged_file_costs_a_report_one_picture(data, tmp_path):
-    path = data / manifest(data)["splits"]["train"][0]["label"]
+    path = data / manifest(data).splits["train"][0].label
     path.write_bytes(b"<html>")
     shown = datasheets.context(manifest(data), data, ["train"], tmp_path)
     assert [picture["id"] for picture in shown["sheet"]] == ["bonn/b0"]

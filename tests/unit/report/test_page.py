@@ -17,6 +17,7 @@ from seglib.claims import compare
 from seglib.core.files import write_json
 from seglib.experiment import paths
 from seglib.report import page
+from tests.unit import fabricated
 
 LONG = {"iterations": 40000, "batch_size": 8, "crop_hw": [48, 64], "lr": 0.05}
 HOSTILE = [
@@ -269,8 +270,8 @@ def test_uneven_conditions_are_warned_of(fabricate):
     assert "different versions of its data" in index
     assert "2 kinds of device" in index
     values = json.loads(path.read_text())
-    attempt = {name: values[name] for name in ("host", "cpu", "gpu", "versions", "commit", "dirty")}
-    attempt |= {"after_iteration": 0, "device": "cuda", "processes": 4, "gpu": "A Card"}
+    attempt = {name: values[name] for name in fabricated.ORIGIN if name != "command"}
+    attempt |= {"after_iteration": 0, "device": "cuda", "processes": 4, "norm_batch_size": 8, "gpu": "A Card"}
     write_json(path, values | {"attempts": [attempt, attempt | {"after_iteration": 90, "gpu": None}]})
     assert "3 kinds of device: A Card; Another CPU x 64; Some CPU x 2" in build(made)
 

@@ -18,7 +18,8 @@ def groups_with(finished, values_by_group):
     for values in values_by_group:
         records = []
         for value in values:
-            test = dataclasses.replace(record.tests[0], metrics=record.tests[0].metrics | {"miou": value})
+            metrics = dataclasses.replace(record.tests[0].metrics, miou=value)
+            test = dataclasses.replace(record.tests[0], metrics=metrics)
             records.append(dataclasses.replace(record, tests=(test,)))
         groups.append(Group(record.tests[0].evaluation, tuple(records)))
     return Leaderboard("scenes", record.tests[0].evaluation, tuple(groups))
@@ -83,7 +84,7 @@ def test_seeds_are_taken_together_and_variants_apart(finished):
     (block,) = aggregate.blocks(collect(finished.plan, finished.results))
     assert [block.label(group) for group in block.groups] == ["fcn", "isnet", "isnet · narrow"]
     assert [len(group.measured) for group in block.groups] == [2, 2, 2]
-    values = [test.metrics["miou"] for _, test in block.groups[0].measured]
+    values = [test.metrics.miou for _, test in block.groups[0].measured]
     assert block.groups[0].estimate("miou").mean == pytest.approx(sum(values) / 2)
 
 
