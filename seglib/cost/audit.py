@@ -9,11 +9,9 @@ each, since torch counts without arithmetic. With fvcore every forward pass real
 """
 
 import contextlib
-import csv
 import dataclasses
 import functools
 import importlib.metadata
-import io
 import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,10 +20,11 @@ from typing import Any
 import torch
 
 from seglib.core import code_digest, files, progress
+from seglib.core.tables import csv_text
 from seglib.core.typed import canonical_json
 from seglib.cost import complexity, paper_scale
 from seglib.cost.counters import CountersDisagree
-from seglib.cost.paper_scale import Configuration, Cost
+from seglib.cost.paper_scale import Configuration, PaperScaleCost
 
 
 def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets: list[str]) -> None:
@@ -90,10 +89,10 @@ def record_file(records: Path, configuration: Configuration) -> Path:
     return records / f"{configuration.name}.json"
 
 
-def cost(configuration: Configuration, record: dict[str, Any]) -> Cost:
+def cost(configuration: Configuration, record: dict[str, Any]) -> PaperScaleCost:
     """The row of a record."""
     names = ("params", "params_head", "gmacs_conv_matmul", "gmacs_conv_matmul_head", "gmacs", "mem_gib")
-    return Cost(
+    return PaperScaleCost(
         method=configuration.method,
         backbone=configuration.backbone.model,
         output_stride=configuration.backbone.output_stride,
@@ -105,15 +104,10 @@ def cost(configuration: Configuration, record: dict[str, Any]) -> Cost:
     )
 
 
-def table(costs: list[Cost]) -> str:
+def table(costs: list[PaperScaleCost]) -> str:
     """CSV; giga-MACs to the last multiply-add, memory to a hundredth."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    names = [field.name for field in dataclasses.fields(Cost)]
-    writer.writerow(names)
-    for one in costs:
-        writer.writerow(_spell(name, getattr(one, name)) for name in names)
-    return text.getvalue()
+    names = [field.name for field in dataclasses.fields(PaperScaleCost)]
+    return csv_text([names, *([_spell(name, getattr(one, name)) for name in names] for one in costs)])
 
 
 def _spell(name: str, value: Any) -> str:

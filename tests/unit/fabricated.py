@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from seglib.claims import results
+from seglib.claims.results import Results
 from seglib.core import code_digest
 from seglib.core.files import sha256_file
 from seglib.evaluation import score
@@ -66,6 +68,10 @@ class Fabricated:
         self.ids = [f"frame {i}" for i in range(images)]
         for dataset in {cell.dataset for cell in self.plan.cells}:
             self._prepare(dataset)
+
+    def read(self) -> Results:
+        """What ``compare`` and ``report`` read of it."""
+        return results.read(self.config, self.results)
 
     def run_all(self) -> "Fabricated":
         for cell in self.plan.cells:

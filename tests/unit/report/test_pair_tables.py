@@ -2,21 +2,20 @@ from dataclasses import replace
 
 import pytest
 
-from seglib.core import tables
+from seglib.core.tables import UNKNOWN
 from seglib.metrics import statistics
-from seglib.report import ablations
-from seglib.results import aggregate, pairs
-from seglib.results.inventory import collect
+from seglib.report import pair_tables
+from seglib.results import pairs
 
 
 @pytest.fixture(scope="module")
-def block(finished):
-    (block,) = aggregate.blocks(collect(finished.plan, finished.results))
-    return block
+def board(finished):
+    (board,) = finished.read().leaderboards
+    return board
 
 
-def test_a_variant_is_compared_with_its_own_parent_seed_by_seed(block):
-    (pair,) = pairs.pairs(block)
+def test_a_variant_is_compared_with_its_own_parent_seed_by_seed(board):
+    (pair,) = pairs.variants(board)
     assert (pair.parent.cell.method, pair.parent.cell.variant) == ("isnet", None)
     assert pair.variant.cell.variant == "narrow"
     by_seed = [
@@ -27,12 +26,12 @@ def test_a_variant_is_compared_with_its_own_parent_seed_by_seed(block):
     assert pair.over_seeds["miou"] == statistics.summarise(differences)
 
 
-def test_a_method_stands_beside_the_baseline_of_its_paper(block):
+def test_a_method_stands_beside_the_baseline_of_its_paper(board):
     papers = [("isnet", "fcn"), ("isnet", "pspnet"), ("ddsm", "fcn")]
-    (pair,) = pairs.gains(block, papers)
+    (pair,) = pairs.gains(board, papers)
     assert (pair.variant.cell.method, pair.parent.cell.method) == ("isnet", "fcn")
     assert pair.variant.cell.variant is None
-    (row,) = ablations.gains_table(block, [pair]).rows
+    (row,) = pair_tables.gains(board, [pair]).entries
     assert [entry.text for entry in row[:2]] == ["isnet", "fcn"]
     assert row[-1].text == "too few seeds"
 
@@ -47,14 +46,14 @@ def test_a_method_stands_beside_the_baseline_of_its_paper(block):
         (0.02, None, 1, "too few seeds"),
     ],
 )
-def test_a_gain_is_one_that_the_seeds_show(block, mean, half_width, n, expected):
-    (pair,) = pairs.pairs(block)
+def test_a_gain_is_one_that_the_seeds_show(board, mean, half_width, n, expected):
+    (pair,) = pairs.variants(board)
     pair = replace(pair, over_seeds={"miou": statistics.Interval(mean, half_width, n)})
-    assert ablations.reading(pair) == expected
+    assert pair_tables.reading(pair) == expected
 
 
-def test_both_intervals_are_of_the_same_difference(block):
-    (pair,) = pairs.pairs(block)
+def test_both_intervals_are_of_the_same_difference(board):
+    (pair,) = pairs.variants(board)
     for metric in ("miou", "boundary_iou"):
         images = pair.over_images[metric]
         assert images.difference == pytest.approx(pair.over_seeds[metric].mean, abs=1e-6)
@@ -66,11 +65,11 @@ def test_without_counts_there_is_no_interval_over_images(fabricate):
     made.run_all()
     for file in made.results.rglob("counts.npz"):
         file.unlink()
-    (block,) = aggregate.blocks(collect(made.plan, made.results))
-    (pair,) = pairs.pairs(block)
+    (board,) = made.read().leaderboards
+    (pair,) = pairs.variants(board)
     assert pair.over_images == {}
-    table = ablations.table(block, [pair])
-    assert [entry.text for entry in table.rows[0]].count(tables.UNKNOWN) == 6
+    table = pair_tables.variants(board, [pair])
+    assert [entry.text for entry in table.entries[0]].count(UNKNOWN) == 6
 
 
 def test_an_unmeasured_parent_gives_no_pair(fabricate):
@@ -78,24 +77,5 @@ def test_an_unmeasured_parent_gives_no_pair(fabricate):
     for cell in made.plan.cells:
         if cell.variant:
             made.run(cell)
-    (block,) = aggregate.blocks(collect(made.plan, made.results))
-    assert pairs.pairs(block) == ()
-
-
-def test_differences_have_a_sign_unless_they_are_nothing():
-    assert [tables.points(x) for x in (0.0123, -0.0123, 0.00001, -0.00001)] == [
-        "+1.23",
-        "−1.23",
-        "0.00",
-        "0.00",
-    ]
-
-
-def test_no_probability_is_certain():
-    assert [tables.probability(x) for x in (0.0, 0.004, 0.5, 0.99, 1.0)] == [
-        "<0.01",
-        "<0.01",
-        "0.50",
-        "0.99",
-        ">0.99",
-    ]
+    (board,) = made.read().leaderboards
+    assert pairs.variants(board) == ()
