@@ -48,8 +48,8 @@ UNTRIED = {
 """How commands begin that are not tried, and why."""
 
 # Importing Snakemake and reading the digests of the code takes longer than a plan. One process does it once,
-# and a fork of it makes each plan. Garbage collection and an orderly end of the interpreter would copy most of
-# the memory that the forks share: without them a plan takes a third of the time.
+# and a fork of it makes each plan. Garbage collection and an orderly end of the interpreter would copy most
+# of the memory that the forks share: without them a plan takes a third of the time.
 PLAN = """
 import gc, os, shlex, sys, tempfile, traceback
 import smart_open  # by Snakemake, when it reads its first file
