@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -122,6 +123,18 @@ def _locked(path: Path, what: str) -> TextIO:
             if os.path.samestat(os.fstat(lock.fileno()), os.stat(path)):
                 stack.pop_all()
                 return lock
+
+
+def zip_folder(folder: str | os.PathLike, path: str | os.PathLike) -> None:
+    """All files of a folder as the archive ``path``, atomically; equal files give equal bytes.
+
+    Nothing is compressed: how would depend on the version of zlib, and git compresses what it stores.
+    """
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for file in sorted(file for file in Path(folder).rglob("*") if file.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # of 1980-01-01
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes())
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
