@@ -220,9 +220,12 @@ def test_the_columns_of_the_summary_are_explained():
     assert [name for name in header.split(",") if f"`{name}`" not in page] == []
 
 
-def test_the_python_of_the_metrics_page_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", ["docs/metrics.md", "docs/results.md"])
+def test_python_in_a_page_runs(page, tmp_path, monkeypatch):
+    (tmp_path / PUBLISHED).parent.mkdir(parents=True)
+    (tmp_path / PUBLISHED).symlink_to(ROOT / PUBLISHED)
     shutil.copy(ROOT / PUBLISHED / CELL / "test-ss/counts.npz", tmp_path)
     monkeypatch.chdir(tmp_path)
     label = np.zeros((8, 8), np.uint8)
-    for block in blocks((ROOT / "docs/metrics.md").read_text(), "python"):
+    for block in blocks((ROOT / page).read_text(), "python"):
         exec(block, {"label": label, "prediction": label})
