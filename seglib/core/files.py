@@ -137,11 +137,15 @@ def zip_folder(folder: str | os.PathLike, path: str | os.PathLike) -> None:
             archive.writestr(entry, file.read_bytes())
 
 
+def json_text(value: Any) -> str:
+    """``value`` as indented JSON; NaN and infinity are refused."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Write :func:`json_text` atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(json_text(value), encoding="utf-8")
 
 
 def sha256_file(path: str | os.PathLike) -> str:
