@@ -9,19 +9,20 @@ import hashlib
 import json
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 
 @dataclass(frozen=True)
-class Metric:
+class ClaimedMetric:
     units: dict[str, Decimal | None]
-    """What one of the source's unit is in ours; ``None``: the source does not define its unit."""
+    """Unit of a source -> what one of it is in seglib's; ``None``: the source does not define its unit."""
     deterministic: bool = False
     """Whether two runs of the same model give the same value, so that no seeds are needed."""
 
 
-# Ours are the units of metrics.json (fractions) and of the complexity files (counts, giga-MACs).
-_FRACTION = Metric({"%": Decimal("0.01")})
-_COUNT = Metric({"M": Decimal(10**6), "1": Decimal(1)}, deterministic=True)
+# seglib's units are those of metrics.json (fractions) and of the complexity files (counts, giga-MACs).
+_FRACTION = ClaimedMetric({"%": Decimal("0.01")})
+_COUNT = ClaimedMetric({"M": Decimal(10**6), "1": Decimal(1)}, deterministic=True)
 METRICS = {
     "miou": _FRACTION,
     "boundary_iou": _FRACTION,
@@ -36,7 +37,7 @@ METRICS = {
     "params_head": _COUNT,
     "params_backbone": _COUNT,
     # Papers write GFLOPs for one and for two operations per multiply-add (MAC).
-    "gmacs": Metric(
+    "gmacs": ClaimedMetric(
         {"GMACs": Decimal(1), "GFLOPs at 2 per MAC": Decimal("0.5"), "GFLOPs": None}, deterministic=True
     ),
 }
@@ -68,6 +69,12 @@ class Conditions:
     input_hw: tuple[int, int] | None = None
     """Input size of a cost."""
 
+    @property
+    def test(self) -> str:
+        """How images are tested: ``ss``, ``ms+flip``, ``scale 0.75``, ...; without what is not known."""
+        words = [] if self.test_scales is None else [spell_scales(self.test_scales)]
+        return "+".join(words + ["flip"] * bool(self.test_flip))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
@@ -96,7 +103,35 @@ class Claim:
     """File and line."""
 
     @property
-    def key(self) -> tuple:
+    def sides(self) -> tuple["Claim", ...]:
+        """The reported numbers that it stands for: itself, as :class:`RelativeClaim` stands for two."""
+        return (self,)
+
+    @property
+    def model(self) -> str:
+        """e.g. ``isnet · no_image_context``"""
+        return f"{self.method} · {self.variant}" if self.variant else self.method
+
+    @property
+    def protocol(self) -> str:
+        """e.g. ``val, ms+flip`` or, of a cost, ``512×512``; empty where the source states nothing."""
+        stated = self.conditions
+        if METRICS[self.metric].deterministic:
+            return "×".join(map(str, stated.input_hw or ()))
+        return ", ".join(filter(None, (stated.eval_split, stated.test)))
+
+    @property
+    def text(self) -> str:
+        """In words, e.g. ``isnet, ade20k, val, ss, resnet50c``."""
+        return ", ".join(filter(None, (self.model, self.dataset, self.protocol, self.backbone)))
+
+    @property
+    def reported(self) -> str:
+        """e.g. ``44.22 %`` or ``>80 GFLOPs``"""
+        return f"{self.bound}{self.value} {self.unit}"
+
+    @property
+    def key(self) -> tuple[Any, ...]:
         """Everything but the value: two rows of equal key contradict or repeat each other."""
         return (
             *(self.paper, self.method, self.variant, self.backbone, self.dataset),
@@ -111,13 +146,21 @@ class Claim:
         return f"{self.method}.{self.dataset}.{self.metric}.{digest}"
 
     @property
-    def unit_in_ours(self) -> Decimal | None:
-        """One of ``unit`` in the unit of our files; ``None`` when the source leaves it undefined."""
+    def scale(self) -> Decimal | None:
+        """One of ``unit`` in the unit of seglib's files; ``None`` when the source leaves it undefined."""
         return METRICS[self.metric].units[self.unit]
 
     def in_unit(self, measured: float) -> Decimal:
-        """A value of our files in the unit of this claim: the only place that converts.
+        """A value of seglib's files in the unit of this claim: the only place that converts.
 
         Rounded to 12 significant digits, so that no binary rounding decides at the edge of a tolerance.
         """
-        return Decimal(f"{measured:.12g}") / self.unit_in_ours
+        assert self.scale is not None, f"{self.where}: the unit {self.unit} is not defined"
+        return Decimal(f"{measured:.12g}") / self.scale
+
+
+def spell_scales(scales: tuple[float, ...]) -> str:
+    """``ss`` (one scale, the image's own), ``ms`` (several) or ``scale 0.75``"""
+    if len(scales) != 1:
+        return "ms"
+    return "ss" if scales == (1.0,) else f"scale {scales[0]:g}"

@@ -5,11 +5,11 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from seglib.claims.claim import METRICS, Claim, Conditions
+from seglib.claims.claim import METRICS, Claim, Conditions, spell_scales
 from seglib.claims.measured import Measurement
 from seglib.experiment.changes import changed_values
 
-# How a condition is called when it differs ("claimed vs ours") or is not stated.
+# How a condition is called when it differs ("claimed vs measured") or is not stated.
 LABELS = {
     "output_stride": "output stride",
     "num_classes": "classes",
@@ -59,96 +59,91 @@ def open_questions(claim: Claim) -> list[str]:
     questions = [f"not stated by the source: {', '.join(missing)}"] if missing else []
     if claim.bound:
         questions.append(f"the source gives a bound only: {claim.bound} {claim.value} {claim.unit}")
-    if claim.unit_in_ours is None:
+    if claim.scale is None:
         questions.append(
             f"the source does not say whether its {claim.unit} count a multiply-add once or twice"
         )
     return questions
 
 
-def obstacles(claim: Claim, ours: Measurement) -> list[str]:
+def obstacles(claim: Claim, measurement: Measurement) -> list[str]:
     """Everything that keeps the measurement from judging the claim; empty: it may."""
-    found = open_questions(claim)
+    reasons = open_questions(claim)
     flags = {
-        "embedded data": ours.embedded_data,
-        "subset of the images": ours.subset,
-        "quick recipe": ours.quick_recipe,
+        "embedded data": measurement.embedded_data,
+        "subset of the images": measurement.subset,
+        "quick recipe": measurement.quick_recipe,
     }
-    found += [text for text, is_set in flags.items() if is_set]
-    if claim.backbone and claim.backbone != ours.backbone:
-        found.append(f"backbone {claim.backbone} vs {ours.backbone}")
-    found += differences(claim.conditions, ours.conditions, compared(claim))
-    if unrecorded := [LABELS[name] for name in _unrecorded(claim, ours) if name in NEEDED]:
-        found.append(f"not recorded in our runs: {', '.join(unrecorded)}")
-    return found
+    reasons += [text for text, is_set in flags.items() if is_set]
+    if claim.backbone and claim.backbone != measurement.backbone:
+        reasons.append(f"backbone {claim.backbone} vs {measurement.backbone}")
+    reasons += differences(claim.conditions, measurement.conditions, compared(claim))
+    if unrecorded := [LABELS[name] for name in _unrecorded(claim, measurement) if name in NEEDED]:
+        reasons.append(f"not recorded in our runs: {', '.join(unrecorded)}")
+    return reasons
 
 
-def caveats(claim: Claim, ours: Measurement) -> tuple[str, ...]:
+def caveats(claim: Claim, measurement: Measurement) -> list[str]:
     """What a reader should know beside a verdict: conditions left open, method options, failed seeds."""
-    found, unstated = [], [LABELS[name] for name in _left_open(claim)]
+    unstated = [LABELS[name] for name in _left_open(claim)]
     if claim.conditions.test_scales == ():
         unstated.append("which test scales")
-    if unstated:
-        found.append(f"not stated by the source: {', '.join(unstated)}")
-    if unrecorded := [LABELS[name] for name in _unrecorded(claim, ours) if name not in NEEDED]:
-        found.append(f"not recorded in our runs: {', '.join(unrecorded)}")
-    if claim.unit_in_ours is None:
-        found += [
-            f"ours: {value:.1f} GMACs, {2 * value:.1f} GFLOPs at 2 per MAC" for value in ours.values.values()
-        ]
-    if ours.options:
-        found.append(f"method options: {', '.join(ours.options)}")
-    found += [f"seed {seed} failed: {reason}" for seed, reason in sorted(ours.failures.items())]
-    return tuple(found)
+    unrecorded = [LABELS[name] for name in _unrecorded(claim, measurement) if name not in NEEDED]
+    lines = [f"not stated by the source: {', '.join(unstated)}"] * bool(unstated)
+    lines += [f"not recorded in our runs: {', '.join(unrecorded)}"] * bool(unrecorded)
+    if claim.scale is None:
+        counts = measurement.values.values()
+        lines += [f"ours: {gmacs:.1f} GMACs, {2 * gmacs:.1f} GFLOPs at 2 per MAC" for gmacs in counts]
+    lines += [f"method options: {', '.join(measurement.options)}"] * bool(measurement.options)
+    return lines + [f"seed {seed} failed: {why}" for seed, why in sorted(measurement.failures.items())]
 
 
-def differences(theirs: Conditions, ours: Conditions, names: tuple[str, ...]) -> list[str]:
+def differences(left: Conditions, right: Conditions, names: tuple[str, ...]) -> list[str]:
     """Conditions that both sides know and that differ, as ``ms+flip vs ss``, ``182 vs 171 classes``."""
-    found = []
+    lines = []
     for name in names:
-        a, b = getattr(theirs, name), getattr(ours, name)
+        a, b = getattr(left, name), getattr(right, name)
         if a is None or b is None or _equal(name, a, b):
             continue
-        if name == "test_scales" and _scales(a) == _scales(b):
-            found.append(f"test scales {_text(a)} vs {_text(b)}")
+        if name == "test_scales" and spell_scales(a) == spell_scales(b):
+            lines.append(f"test scales {_text(a)} vs {_text(b)}")
         elif name in ("test_scales", "test_flip"):
-            if (phrase := _tests(theirs, ours)) not in found:
-                found.append(phrase)
+            lines.append(_tests(left, right))
         elif name == "num_classes":
-            found.append(f"{a} vs {b} classes")
+            lines.append(f"{a} vs {b} classes")
         else:
-            found.append(f"{LABELS[name]} {_text(a)} vs {_text(b)}")
-    return found
+            lines.append(f"{LABELS[name]} {_text(a)} vs {_text(b)}")
+    return list(dict.fromkeys(lines))
 
 
 def between(of: Measurement, over: Measurement, names: tuple[str, ...]) -> list[str]:
-    """How two of our own measurements differ beside their methods; empty: one may be taken from the other."""
-    found = differences(of.conditions, over.conditions, names)
+    """How two measurements differ beside their methods; empty: one may be taken from the other."""
+    lines = differences(of.conditions, over.conditions, names)
     settings = changed_values(of.settings, over.settings)
     if of.recipe != over.recipe and any(line.startswith("recipe.") for line in settings):
-        found.append(f"recipe {of.recipe} vs {over.recipe}")
-    return found + [line.replace(" -> ", " vs ") for line in settings]
+        lines.append(f"recipe {of.recipe} vs {over.recipe}")
+    return lines + [line.replace(" -> ", " vs ") for line in settings]
 
 
-def deviations(claim: Claim, committed: Measurement, ours: Measurement) -> list[str]:
-    """What ours has otherwise than a committed configuration: settings, method options, and those conditions
+def deviations(claim: Claim, committed: Measurement, measurement: Measurement) -> list[str]:
+    """What a measurement has unlike a committed configuration: settings, method options, and those conditions
     that the source of the claim leaves open.
     """
-    found = between(committed, ours, _left_open(claim))
-    if set(committed.options) != set(ours.options):
-        theirs, own = (", ".join(side.options) or "none" for side in (committed, ours))
-        found.append(f"method options {theirs} vs {own}")
-    return found
+    lines = between(committed, measurement, _left_open(claim))
+    if set(committed.options) != set(measurement.options):
+        options = (", ".join(side.options) or "none" for side in (committed, measurement))
+        lines.append(f"method options {' vs '.join(options)}")
+    return lines
 
 
-def _unrecorded(claim: Claim, ours: Measurement) -> list[str]:
-    """Conditions that the source states and our side does not know."""
+def _unrecorded(claim: Claim, measurement: Measurement) -> list[str]:
+    """Conditions that the source states and the measurement does not know."""
     return [
         name
         for name in compared(claim)
         if getattr(claim.conditions, name) is not None
-        and getattr(ours.conditions, name) is None
-        and (name != "test_crop_hw" or ours.conditions.test_mode == "slide")
+        and getattr(measurement.conditions, name) is None
+        and (name != "test_crop_hw" or measurement.conditions.test_mode == "slide")
     ]
 
 
@@ -179,25 +174,11 @@ def _equal(name: str, a: Any, b: Any) -> bool:
     return a == b
 
 
-def spell_test(conditions: Conditions) -> str:
-    """How images are tested, e.g. ``ss``, ``ms+flip`` or ``scale 0.75``; what is not known is not said."""
-    words = [] if conditions.test_scales is None else [_scales(conditions.test_scales)]
-    if conditions.test_flip:
-        words.append("flip")
-    return "+".join(words)
-
-
-def _tests(theirs: Conditions, ours: Conditions) -> str:
+def _tests(left: Conditions, right: Conditions) -> str:
     """Both in words, of what both know: ``ms+flip vs ss``, or ``flip vs no flip``."""
     names = ("test_scales", "test_flip")
-    unknown = {name: None for name in names if None in (getattr(theirs, name), getattr(ours, name))}
-    return " vs ".join(spell_test(replace(side, **unknown)) or "no flip" for side in (theirs, ours))
-
-
-def _scales(scales: tuple[float, ...]) -> str:
-    if len(scales) != 1:
-        return "ms"
-    return "ss" if scales == (1.0,) else f"scale {scales[0]:g}"
+    unknown = {name: None for name in names if None in (getattr(left, name), getattr(right, name))}
+    return " vs ".join(replace(side, **unknown).test or "no flip" for side in (left, right))
 
 
 def _text(value: Any) -> str:

@@ -1,108 +1,96 @@
-"""What a plan's results say about every claim: records in the words of the claims, and the verdicts."""
+"""What the results of a plan say about every claim: results in the words of the claims, and the verdicts."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from seglib.claims import measured, papers, reading, relative, verdicts
 from seglib.claims.claim import METRICS, Claim
-from seglib.claims.comparable import spell_test
 from seglib.claims.measured import Measurement
 from seglib.claims.papers import Paper
-from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement, Tolerance
 from seglib.core import registry
 from seglib.experiment import paths
 from seglib.experiment.config import Plan
 from seglib.experiment.records import Manifest, Metrics
 from seglib.metrics.statistics import Comparison
-from seglib.results import aggregate, pairs
-from seglib.results.aggregate import Group
+from seglib.results import pairs
+from seglib.results.aggregate import Group, Leaderboard
 from seglib.results.inventory import MACHINERY_CHECKS, CellResult, is_quick
 
-COSTS = {
+COST_FIELDS = {
     "params": "params",
     "params_head": "params_head",
     "params_backbone": "params_backbone",
     "gmacs": "gmacs_conv_matmul",  # what papers count, see docs/cost.md
 }
-"""Metric of a claim -> field of a :class:`seglib.experiment.records.Cost`."""
+"""Metric of a claim -> field of a cost."""
 SUSTAINED_FLOPS = 20e12
 """Assumed of one GPU in training, for estimates: own choice."""
+Manifests = Mapping[str, Manifest | None]
 
 
 @dataclass(frozen=True)
 class Evidence:
     papers: dict[str, Paper]
-    claims: tuple[Judgement, ...]
-    relative: tuple[Judgement, ...]
+    judgements: tuple[Judgement, ...]
+    """Of the reported numbers, then of the differences between two of them."""
     measurements: tuple[Measurement, ...]
     groups: dict[str, Group]
     """Name of a measurement -> where it is from."""
 
     @property
-    def baselines(self) -> tuple[tuple[str, str], ...]:
-        """(method, baseline) as the papers compare them."""
-        return tuple(pair for paper in self.papers.values() for pair in paper.relative)
+    def answered(self) -> int:
+        """How many claims have a measurement under equal conditions."""
+        return sum(judgement.verdict in verdicts.ANSWERS for judgement in self.judgements)
 
     @property
-    def all(self) -> tuple[Judgement, ...]:
-        return self.claims + self.relative
+    def claims(self) -> list[Judgement]:
+        """Of the reported numbers alone."""
+        return [judgement for judgement in self.judgements if isinstance(judgement.claim, Claim)]
 
 
-def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, Manifest | None]) -> Evidence:
+def gather(plan: Plan, leaderboards: Sequence[Leaderboard], manifests: Manifests) -> Evidence:
     """One judgement for every claim and every relative claim. Raises ``ValueError`` for claims that cannot be
     right, see :mod:`seglib.claims.reading`.
     """
     sources = (reading.DATA, *map(Path, plan.config.claims))
-    claims = reading.load_claims(sources)
-    cards = papers.load_papers(sources)
-    baselines = [pair for card in cards.values() for pair in card.relative]
-    tolerance = Tolerance(points=plan.config.tolerance_points, share=plan.config.tolerance_share)
-    ours, groups = measurements(plan, records, manifests)
+    claims, cards = reading.load_claims(sources), papers.load_papers(sources)
+    measurements, groups = find_measurements(plan, leaderboards, manifests)
 
     def paired(of: Measurement, over: Measurement) -> Comparison | None:
         return pairs.over_images(groups[of.name], groups[over.name]).get(of.metric)
 
-    absolute = verdicts.judge(claims, ours, tolerance=tolerance)
-    derived = verdicts.judge_relative(
-        relative.derive(claims, baselines), ours, paired=paired, tolerance=tolerance
+    judgements = verdicts.judge(
+        [*claims, *relative.derive(claims, baselines(cards))],
+        measurements,
+        tolerance=Tolerance(points=plan.config.tolerance_points, share=plan.config.tolerance_share),
+        paired=paired,
     )
-    return Evidence(cards, tuple(absolute), tuple(derived), tuple(ours), groups)
+    return Evidence(cards, tuple(judgements), tuple(measurements), groups)
 
 
-def measurements(
-    plan: Plan, records: Sequence[CellResult], manifests: dict[str, Manifest | None]
+def baselines(cards: Mapping[str, Paper]) -> list[tuple[str, str]]:
+    """(method, baseline) as the papers compare them."""
+    return [pair for card in cards.values() for pair in card.relative]
+
+
+def find_measurements(
+    plan: Plan, leaderboards: Sequence[Leaderboard], manifests: Manifests
 ) -> tuple[list[Measurement], dict[str, Group]]:
     """Every metric and every cost of every combination, also of those that have not run; and their groups."""
-    found, groups = [], {}
-    for block in aggregate.blocks(records):
-        for group in block.groups:
-            name = f"{group.combination} {block.evaluation.name}"
+    found: list[Measurement] = []
+    groups: dict[str, Group] = {}
+    for board in leaderboards:
+        for group in board.groups:
+            name = f"{group.combination} {board.evaluation.name}"
             groups[name] = group
-            found += _qualities(plan, group, name, manifests[block.dataset])
+            found += _qualities(plan, group, name, manifests[board.dataset])
             if group.combination not in groups:
                 groups[group.combination] = group
                 found += _costs(group, group.combination)
     return found, groups
-
-
-def text_of(claim: Claim | RelativeClaim) -> str:
-    """In words, e.g. ``isnet over fcn, ade20k val, ss, resnet50c``."""
-    one = claim.of if isinstance(claim, RelativeClaim) else claim
-    method = f"{one.method} · {one.variant}" if one.variant else one.method
-    if isinstance(claim, RelativeClaim):
-        method += f" over {claim.over.method}"
-    return ", ".join(filter(None, (method, one.dataset, protocol_of(one), one.backbone)))
-
-
-def protocol_of(claim: Claim) -> str:
-    """e.g. ``val, ms+flip`` or, of a cost, ``512×512``; empty where the source states nothing."""
-    stated = claim.conditions
-    if METRICS[claim.metric].deterministic:
-        return "×".join(map(str, stated.input_hw)) if stated.input_hw else ""
-    return ", ".join(filter(None, (stated.eval_split, spell_test(stated))))
 
 
 def gpu_hours(images: float, gmacs: float) -> float:
@@ -114,76 +102,74 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: Manifest | None) -
     cell, evaluation = group.cell, group.evaluation
     dataset = registry.resolve(registry.DATASETS[cell.dataset])
     sizes = {split: dataset.SPLITS[split].size for split in ("train", evaluation.split)}
-    there = sizes if manifest is None else {split: len(manifest.splits[split]) for split in sizes}
-    waiting = [record for record in group.records if record not in [done for done, _ in group.measured]]
-    hours = [_hours_of(record, there["train"]) for record in waiting if record.cost is not None]
-    common = {
-        "name": name,
-        "dataset": dataset.READING_OF or cell.dataset,
-        "method": cell.method,
-        "variant": cell.variant,
-        "backbone": cell.backbone.model,
-        "conditions": measured.conditions_of(
-            cell,
-            split=evaluation.split,
-            protocol=evaluation.protocol,
-            num_classes=len(dataset.CLASSES),
-            train_images=there["train"],
-        ),
-        "recipe": cell.recipe_name,
-        "settings": measured.settings_of(cell, evaluation.protocol),
-        "failures": {
-            record.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
-            for record, test in group.tests
-            if test.status == "failed"
-        },
-        "options": tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
-        "subset": there != sizes or cell.limit is not None,
-        "quick_recipe": is_quick(cell),
-        "embedded_data": cell.dataset in MACHINERY_CHECKS,
-        "command": _command(plan, waiting, evaluation.name),
-        "gpu_hours": sum(hours) if waiting and len(hours) == len(waiting) else None,
-    }
+    at_hand = sizes if manifest is None else {split: len(manifest.splits[split]) for split in sizes}
+    done = {result.cell.seed: test.metrics for result, test in group.measured}
+    waiting = [result for result in group.results if result.cell.seed not in done]
+    hours = [_hours(result, at_hand["train"]) for result in waiting if result.cost is not None]
     for metric in METRICS:
-        if not METRICS[metric].deterministic:
-            values = {r.cell.seed: _value(test.metrics, metric) for r, test in group.measured}
-            values = {seed: value for seed, value in values.items() if value is not None}
-            yield Measurement(metric=metric, values=values, **common)
+        if METRICS[metric].deterministic:
+            continue
+        values = {seed: _value(metrics, metric) for seed, metrics in done.items()}
+        yield Measurement(
+            name=name,
+            metric=metric,
+            values={seed: value for seed, value in values.items() if value is not None},
+            conditions=measured.conditions_of(
+                cell,
+                split=evaluation.split,
+                protocol=evaluation.protocol,
+                num_classes=len(dataset.CLASSES),
+                train_images=at_hand["train"],
+            ),
+            recipe=cell.recipe_name,
+            settings=measured.settings_of(cell, evaluation.protocol),
+            failures={
+                result.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
+                for result, test in group.tests
+                if test.status == "failed"
+            },
+            subset=at_hand != sizes or cell.limit is not None,
+            quick_recipe=is_quick(cell),
+            command=_command(plan, waiting, evaluation.name),
+            gpu_hours=sum(hours) if waiting and len(hours) == len(waiting) else None,
+            **_model(group),
+        )
 
 
 def _costs(group: Group, name: str) -> Iterator[Measurement]:
-    cell, cost = group.cell, group.records[0].cost
-    for metric, key in COSTS.items():
-        dataset = registry.resolve(registry.DATASETS[cell.dataset])
-        yield Measurement(
-            name=name,
-            dataset=dataset.READING_OF or cell.dataset,
-            method=cell.method,
-            variant=cell.variant,
-            backbone=cell.backbone.model,
-            conditions=measured.cost_conditions_of(
-                cell.backbone, num_classes=len(dataset.CLASSES), input_hw=cell.recipe.crop_hw
-            ),
-            metric=metric,
-            values={} if cost is None else {cell.seed: getattr(cost, key)},
-            options=tuple(f"{key}={json.dumps(value)}" for key, value in cell.method_options.items()),
-            embedded_data=cell.dataset in MACHINERY_CHECKS,
-        )
+    cell, cost = group.cell, group.results[0].cost
+    dataset = registry.resolve(registry.DATASETS[cell.dataset])
+    conditions = measured.cost_conditions_of(
+        cell.backbone, num_classes=len(dataset.CLASSES), input_hw=cell.recipe.crop_hw
+    )
+    for metric, field in COST_FIELDS.items():
+        values = {} if cost is None else {cell.seed: getattr(cost, field)}
+        yield Measurement(name=name, metric=metric, values=values, conditions=conditions, **_model(group))
+
+
+def _model(group: Group) -> dict[str, object]:
+    """The fields that say of which model a measurement is."""
+    cell = group.cell
+    return {
+        "dataset": registry.resolve(registry.DATASETS[cell.dataset]).READING_OF or cell.dataset,
+        "method": cell.method,
+        "variant": cell.variant,
+        "backbone": cell.backbone.model,
+        "options": tuple(f"{name}={json.dumps(value)}" for name, value in cell.method_options.items()),
+        "embedded_data": cell.dataset in MACHINERY_CHECKS,
+    }
 
 
 def _value(metrics: Metrics, metric: str) -> float | None:
     name, _, radius = metric.partition(".")
-    value = getattr(metrics, name)
-    return value.get(radius) if radius else value
+    return getattr(metrics, name).get(radius) if radius else getattr(metrics, name)
 
 
 def _command(plan: Plan, waiting: Sequence[CellResult], test: str) -> str | None:
-    targets = [
-        str(paths.evaluation_folder(Path(plan.config.results), record.cell, test) / "metrics.json")
-        for record in waiting
-    ]
+    folders = (paths.evaluation_folder(Path(plan.config.results), each.cell, test) for each in waiting)
+    targets = [str(folder / "metrics.json") for folder in folders]
     return f"snakemake --cores all --configfile CONFIG {' '.join(targets)}" if targets else None
 
 
-def _hours_of(record: CellResult, train_images: int) -> float:
-    return gpu_hours(record.cell.recipe.images(train_images), record.cost.gmacs_conv_matmul)
+def _hours(result: CellResult, train_images: int) -> float:
+    return gpu_hours(result.cell.recipe.images(train_images), result.cost.gmacs_conv_matmul)

@@ -4,19 +4,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from seglib.claims import committed, evidence, verdicts
+from seglib.claims import committed, verdicts
 from seglib.claims.claim import Claim
 from seglib.claims.comparable import family
-from seglib.claims.evidence import Evidence
+from seglib.claims.evidence import Evidence, find_measurements, gpu_hours
 from seglib.claims.measured import Measurement
 from seglib.claims.verdicts import Judgement, with_deviations
 from seglib.core import registry
 from seglib.cost import paper_scale
-from seglib.cost.paper_scale import Cost
+from seglib.cost.paper_scale import PaperScaleCost
 from seglib.experiment import config as configuration
 from seglib.experiment.config import Plan
-from seglib.experiment.records import Manifest
-from seglib.results.inventory import MACHINERY_CHECKS, CellResult, collect
+from seglib.results import aggregate, tables
+from seglib.results.inventory import MACHINERY_CHECKS, collect
 
 SAME_COST = {
     "auxiliary_weight",
@@ -30,18 +30,14 @@ SAME_COST = {
 """Method options that change no multiply-adds of a forward pass."""
 
 
-def judge(plan: Plan, records: Sequence[CellResult], manifests: dict[str, Manifest | None]) -> Evidence:
-    """:func:`seglib.claims.evidence.judge`, what would answer the claims that nothing answers, and
-    what the answers do unlike the committed configurations.
+def extend(evidence: Evidence, plan: Plan) -> Evidence:
+    """The evidence, with what would answer the open claims, and with what the measurements have unlike the
+    committed configurations.
     """
-    found = evidence.judge(plan, records, manifests)
     planned, costs = list(planned_elsewhere(plan)), paper_scale.read()
-    ours = [*found.measurements, *planned]
-    return replace(
-        found,
-        claims=tuple(with_deviations(add(one, planned, costs), planned) for one in found.claims),
-        relative=tuple(with_deviations(add_relative(one, ours, costs), planned) for one in found.relative),
-    )
+    measurements = [*evidence.measurements, *planned]
+    judgements = (add(judgement, measurements, costs) for judgement in evidence.judgements)
+    return replace(evidence, judgements=tuple(with_deviations(each, planned) for each in judgements))
 
 
 def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
@@ -56,45 +52,43 @@ def planned_elsewhere(plan: Plan) -> Iterator[Measurement]:
         # What has run or failed here is not theirs.
         nowhere = "no results, on purpose"
         other = replace(other, config=replace(other.config, logs=nowhere, data=nowhere))
-        records = collect(other, Path(nowhere))
-        records = [record for record in records if record.cell.dataset not in MACHINERY_CHECKS]
-        manifests = dict.fromkeys(record.cell.dataset for record in records)
-        for one in evidence.measurements(other, records, manifests)[0]:
-            if one.command is not None:
+        results = collect(other, Path(nowhere))
+        results = [result for result in results if result.cell.dataset not in MACHINERY_CHECKS]
+        manifests = dict.fromkeys(result.cell.dataset for result in results)
+        boards = tuple(aggregate.leaderboards(results, tables.frame(results)))
+        for measurement in find_measurements(other, boards, manifests)[0]:
+            if measurement.command is not None:
                 name = str(file.relative_to(committed.CONFIGS.parent))
-                yield replace(one, command=one.command.replace("CONFIG", name, 1))
+                yield replace(measurement, command=measurement.command.replace("CONFIG", name, 1))
 
 
-def add(judgement: Judgement, planned: Sequence[Measurement], costs: Sequence[Cost]) -> Judgement:
+def add(
+    judgement: Judgement, measurements: Sequence[Measurement], costs: Sequence[PaperScaleCost]
+) -> Judgement:
     """A claim that nothing answers, with the command and the GPU hours that would; any other as it is.
 
-    ``costs``: of models at the size of the papers, see :mod:`seglib.cost.paper_scale`.
-    """
-    if judgement.verdict != "not run" or judgement.command is not None:
-        return judgement
-    (again,) = verdicts.judge([judgement.claim], planned)
-    found = replace(judgement, command=again.command, gpu_hours=_hours(again, costs))
-    return found if found.command is None else replace(found, reason="planned in another configuration")
-
-
-def add_relative(judgement: Judgement, ours: Sequence[Measurement], costs: Sequence[Cost]) -> Judgement:
-    """:func:`add` for a relative claim. What has run already is neither run nor counted again.
-
-    ``ours``: the measurements of the plan, then those that other configurations would make.
+    ``measurements``: those of the plan, then those that other configurations would make. What has run already
+    is neither run nor counted again. ``costs``: of models at the size of the papers.
     """
     if judgement.verdict != "not run" or judgement.command is not None:
         return judgement
     claim = judgement.claim
-    (again,) = verdicts.judge_relative([claim], ours, paired=lambda of, over: None)
+    (again,) = verdicts.judge([claim], measurements)
     sides = [
-        verdicts.judge([side], [] if nearest is None else [nearest])[0]
-        for side, nearest in ((claim.of, again.measurement), (claim.over, again.baseline))
+        verdicts.judge([side], [] if measurement is None else [measurement])[0]
+        for side, measurement in zip(claim.sides, again.measurements, strict=True)
     ]
     hours = [_hours(side, costs) for side in sides if side.verdict not in verdicts.ANSWERS]
-    return replace(judgement, command=again.command, gpu_hours=None if None in hours else sum(hours))
+    known = [each for each in hours if each is not None]
+    extended = replace(
+        judgement, command=again.command, gpu_hours=sum(known) if len(known) == len(hours) else None
+    )
+    if isinstance(claim, Claim) and extended.command is not None:
+        return replace(extended, reason="planned in another configuration")
+    return extended
 
 
-def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
+def estimate(claim: Claim, costs: Sequence[PaperScaleCost]) -> float | None:
     """GPU hours of the trainings that a verdict needs; ``None`` where source or table lack something."""
     stated, images = claim.conditions, None
     if stated.epochs and claim.dataset in registry.DATASETS:
@@ -110,15 +104,17 @@ def estimate(claim: Claim, costs: Sequence[Cost]) -> float | None:
         same &= family(cost.backbone) == family(claim.backbone)
         strides = {stated.output_stride, cost.output_stride} - {None}  # without one it is the backbone's own
         if same and len(strides) <= 1 and cost.gmacs_conv_matmul is not None:
-            return verdicts.MIN_SEEDS * evidence.gpu_hours(images, cost.gmacs_conv_matmul)
+            return verdicts.MIN_SEEDS * gpu_hours(images, cost.gmacs_conv_matmul)
     return None
 
 
-def _hours(judgement: Judgement, costs: Sequence[Cost]) -> float | None:
+def _hours(judgement: Judgement, costs: Sequence[PaperScaleCost]) -> float | None:
     """The measurement's own, or an estimate; ``None`` with options that the table of costs does not count."""
-    ours = judgement.measurement
+    measurement = judgement.measurement
     if judgement.gpu_hours is not None:
         return judgement.gpu_hours
-    if ours is not None and {option.partition("=")[0] for option in ours.options} - SAME_COST:
+    if measurement is not None and {option.partition("=")[0] for option in measurement.options} - SAME_COST:
         return None
-    return estimate(judgement.claim, costs)
+    claim = judgement.claim
+    assert isinstance(claim, Claim), claim.id
+    return estimate(claim, costs)

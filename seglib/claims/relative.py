@@ -32,6 +32,12 @@ class RelativeClaim:
     of: Claim
     over: Claim
     provenance: str = "derived"
+    unit: str = "points"
+    bound: str = ""
+
+    @property
+    def sides(self) -> tuple[Claim, ...]:
+        return self.of, self.over
 
     @property
     def value(self) -> Decimal:
@@ -40,6 +46,28 @@ class RelativeClaim:
     @property
     def id(self) -> str:
         return f"{self.of.id}-over-{self.over.id}"
+
+    @property
+    def source(self) -> str:
+        return f"{self.of.source}, {self.over.source}"
+
+    @property
+    def model(self) -> str:
+        return f"{self.of.model} over {self.over.method}"
+
+    @property
+    def text(self) -> str:
+        """In words, e.g. ``isnet over fcn, ade20k, val, ss, resnet50c``."""
+        return self.of.text.replace(self.of.model, self.model, 1)
+
+    @property
+    def reported(self) -> str:
+        """e.g. ``+7.26 points``"""
+        return f"{self.value:+} {self.unit}"
+
+    def in_unit(self, measured: float) -> Decimal:
+        """A difference of two values of seglib's files in the unit of this claim."""
+        return self.of.in_unit(measured)
 
 
 def derive(claims: Iterable[Claim], pairs: Iterable[tuple[str, str]]) -> tuple[RelativeClaim, ...]:

@@ -5,12 +5,11 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import get_args
 
-from seglib.claims.evidence import protocol_of
+from seglib.claims.claim import Claim
 from seglib.claims.relative import RelativeClaim
 from seglib.claims.verdicts import Judgement, Verdict
 from seglib.core import tables
 from seglib.core.tables import Column, Entry, Table
-from seglib.results.aggregate import Group
 
 VERDICTS: dict[str, str] = {
     "reproduced": "the whole interval over seeds lies within the tolerance around the reported number",
@@ -20,11 +19,9 @@ VERDICTS: dict[str, str] = {
     "single run": "fewer than three seeds: a distance, no verdict",
     "not comparable": "the protocols differ; the reason names how",
     "failed": "training or test failed",
-    "not run": "nothing here measures it",
+    "not run": "no run measures it",
 }
 assert set(VERDICTS) == set(get_args(Verdict))
-DETAILS = ("bound", "unit", "id", "source", "command")
-"""Columns of the files that the page has no room for."""
 REPOSITORIES = {"sssegmentation": "SegmentationBLWX/sssegmentation"}
 """Short name in a source -> repository."""
 
@@ -46,83 +43,45 @@ def claims(
     name: str,
     caption: str,
     judgements: Sequence[Judgement],
-    page: Callable[[str], str | None] = lambda name: None,
+    page: Callable[[str], str] = lambda name: "",
 ) -> Table:
     """One row per claim. ``page``: address of the page behind the measurement of that name."""
+
+    def measured_page(row: Judgement) -> str:
+        return page(row.measurement.name) if row.measurement else ""
+
+    digits = "{:.2f}".format
     columns = (
-        Column(name="method", title="Method"),
-        Column(name="backbone", title="Backbone"),
-        Column(name="dataset", title="Data set"),
-        Column(name="test", title="Test"),
-        Column(name="metric", title="Metric", fixed=True),
-        Column(name="reported", title="Reported", number=True),
-        Column(name="bound", title="Bound"),
-        Column(name="unit", title="Unit"),
-        Column(name="provenance", title="Reported by"),
-        Column(name="measured", title="Measured", number=True),
-        Column(name="low", title="95 % from", number=True),
-        Column(name="high", title="to", number=True),
-        Column(name="seeds", title="Seeds", number=True),
-        Column(name="difference", title="Δ", number=True),
-        Column(name="verdict", title="Verdict", fixed=True),
-        Column(name="reason", title="Why"),
-        Column(name="gpu_hours", title="GPU h to run", number=True),
-        Column(name="command", title="Command"),
-        Column(name="source", title="Source"),
-        Column(name="id", title="Claim"),
+        Column("method", "Method", lambda row: row.claim.model),
+        Column("backbone", "Backbone", lambda row: _backbone(row.claim.sides[0])),
+        Column("dataset", "Data set", lambda row: row.claim.sides[0].dataset),
+        Column("test", "Test", lambda row: row.claim.sides[0].protocol or "not stated"),
+        Column("metric", "Metric", lambda row: row.claim.sides[0].metric, fixed=True, on_page="varies"),
+        Column("reported", "Reported", lambda row: reported(row.claim), str),
+        Column("bound", "Bound", lambda row: row.claim.bound, on_page="no"),
+        Column("unit", "Unit", lambda row: row.claim.unit, on_page="no"),
+        Column("provenance", "Reported by", lambda row: _reported_by(row.claim)),
+        Column(
+            "measured", "Measured", lambda row: row.measured, digits, link=measured_page, on_page="varies"
+        ),
+        Column("low", "95 % from", lambda row: row.interval and row.interval[0], digits, on_page="varies"),
+        Column("high", "to", lambda row: row.interval and row.interval[1], digits, on_page="varies"),
+        Column("seeds", "Seeds", lambda row: row.seeds or None, str, on_page="varies"),
+        Column("difference", "Δ", lambda row: row.difference, _signed, on_page="varies"),
+        Column("verdict", "Verdict", lambda row: row.verdict, fixed=True),
+        Column("reason", "Why", _reason),
+        Column("gpu_hours", "GPU h to run", lambda row: row.gpu_hours, "{:.3g}".format, on_page="varies"),
+        Column("command", "Command", lambda row: row.command or "", on_page="no"),
+        Column("source", "Source", lambda row: row.claim.source, on_page="no"),
+        Column("id", "Claim", lambda row: row.claim.id, on_page="no"),
     )
-    rows = tuple(_claim_row(judgement, page) for judgement in judgements)
-    return Table(name=name, caption=caption, columns=columns, rows=rows)
+    return Table(name, caption, columns, judgements, status=lambda row: row.verdict)
 
 
-def _claim_row(judgement: Judgement, page: Callable[[str], str | None]) -> tuple[Entry, ...]:
-    claim = judgement.claim
-    one = claim.of if isinstance(claim, RelativeClaim) else claim
-    method = f"{one.method} · {one.variant}" if one.variant else one.method
-    if relative := isinstance(claim, RelativeClaim):
-        method = f"{method} over {claim.over.method}"
-    unit, bound = ("points", "") if relative else (one.unit, one.bound)
-    reported = f"{claim.value:+}" if relative else f"{bound}{one.value}"
-    stated = one.conditions
-    stride = f", os {stated.output_stride}" if stated.output_stride else ""
-    address = page(judgement.measurement.name) if judgement.measurement else None
-    measured = tables.number(judgement.measured, "{:.2f}".format)
-    if address and judgement.measured is not None:
-        measured = tables.number(judgement.measured, "{:.2f}".format, links=((measured.text, address),))
-    low, high = judgement.interval or (None, None)
-    seeds = judgement.seeds or None
-    provenance = claim.provenance.replace("_", " ")
-    source = f"{one.source}, {claim.over.source}" if relative else one.source
-    url = source_url(one.source)
-    spoken = f"{reported} {unit}"
-    why = [judgement.reason, *judgement.caveats]
-    if judgement.images is not None:
-        images = judgement.images
-        why.append(
-            f"over images {tables.points(images.low)} to {tables.points(images.high)}, "
-            f"probability of improvement {tables.probability(images.probability_of_improvement)}"
-        )
-    return (
-        tables.text(method),
-        tables.text(f"{one.backbone}{stride}" if one.backbone else "not stated"),
-        tables.text(one.dataset),
-        tables.text(protocol_of(one) or "not stated"),
-        tables.text(one.metric),
-        Entry(text=spoken, value=float(claim.value), links=((spoken, url),) if url else ()),
-        tables.text(bound),
-        tables.text(unit),
-        tables.text(f"{provenance} {one.release}" if one.release else provenance),
-        measured,
-        *(tables.number(end, "{:.2f}".format) for end in (low, high)),
-        tables.number(seeds, str),
-        tables.number(judgement.difference, lambda points: f"{points:+.2f}".replace("-", "−")),
-        Entry(text=judgement.verdict, value=judgement.verdict),
-        tables.text("; ".join(why)),
-        tables.number(judgement.gpu_hours, lambda hours: f"{hours:.3g}"),
-        tables.text(judgement.command or ""),
-        tables.text(source),
-        tables.text(claim.id),
-    )
+def reported(claim: Claim | RelativeClaim) -> Entry:
+    """The number with its unit and a link to its source."""
+    url = source_url(claim.sides[0].source)
+    return Entry(text=claim.reported, value=float(claim.value), link=url or "")
 
 
 def source_url(source: str) -> str | None:
@@ -135,6 +94,25 @@ def source_url(source: str) -> str | None:
     return None
 
 
-def page_of(groups: dict[str, Group], page_name: Callable) -> Callable[[str], str | None]:
-    """Name of a measurement -> address of the page of its first cell."""
-    return lambda name: f"cells/{page_name(groups[name].cell)}" if name in groups else None
+def _backbone(claim: Claim) -> str:
+    stride = claim.conditions.output_stride
+    return f"{claim.backbone}, os {stride}" if claim.backbone and stride else claim.backbone or "not stated"
+
+
+def _reported_by(claim: Claim | RelativeClaim) -> str:
+    provenance, release = claim.provenance.replace("_", " "), claim.sides[0].release
+    return f"{provenance} {release}" if release else provenance
+
+
+def _reason(judgement: Judgement) -> str:
+    reasons = [judgement.reason, *judgement.caveats]
+    if (images := judgement.images) is not None:
+        reasons.append(
+            f"over images {tables.points(images.low)} to {tables.points(images.high)}, probability of "
+            f"improvement {tables.probability(images.probability_of_improvement)}"
+        )
+    return "; ".join(reasons)
+
+
+def _signed(points: float) -> str:
+    return f"{points:+.2f}".replace("-", "−")

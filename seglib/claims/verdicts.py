@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
@@ -19,10 +19,13 @@ from seglib.metrics.statistics import Comparison, Interval
 Verdict = Literal[
     "reproduced", "higher", "lower", "inconclusive", "single run", "not comparable", "failed", "not run"
 ]
-ANSWERS = ("reproduced", "higher", "lower", "inconclusive", "single run")
+ANSWERS: tuple[Verdict, ...] = ("reproduced", "higher", "lower", "inconclusive", "single run")
 """Those that set a measured number beside the reported one under equal conditions."""
+WITHOUT_ANSWER: tuple[Verdict, ...] = ("failed", "not run", "not comparable")
+"""The others; of two sides the first that one of them has."""
 MIN_SEEDS = 3
 IntervalOf = Callable[[Sequence[float]], Interval]
+PairedTest = Callable[[Measurement, Measurement], Comparison | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,36 +63,29 @@ class Judgement:
     """What would run it, for ``not run``; ``None``: no configuration at hand does."""
     gpu_hours: float | None = None
 
+    @property
+    def measurements(self) -> tuple[Measurement | None, ...]:
+        """One for each side of the claim."""
+        return (self.measurement, self.baseline)[: len(self.claim.sides)]
+
 
 def judge(
-    claims: Iterable[Claim],
+    claims: Iterable[Claim | RelativeClaim],
     measurements: Sequence[Measurement],
     *,
     tolerance: Tolerance = Tolerance(),
     t_interval: IntervalOf = statistics.t_interval,
+    paired: PairedTest = lambda of, over: None,
 ) -> list[Judgement]:
-    """One judgement per claim, in their order.
+    """One judgement per claim, in their order; of a relative claim, by the differences between equal seeds.
+
+    ``paired`` compares two measurements over images; it is called only for pairs that may be compared,
+    and shown beside the verdict, which it cannot give: it knows nothing of other trainings.
 
     Raises ``ValueError`` for a measured value that is not finite, and for a deterministic metric with
     several values.
     """
-    return [_judge(claim, measurements, tolerance, t_interval) for claim in claims]
-
-
-def judge_relative(
-    claims: Iterable[RelativeClaim],
-    measurements: Sequence[Measurement],
-    *,
-    paired: Callable[[Measurement, Measurement], Comparison | None],
-    tolerance: Tolerance = Tolerance(),
-    t_interval: IntervalOf = statistics.t_interval,
-) -> list[Judgement]:
-    """One judgement per relative claim, by the differences between equal seeds.
-
-    ``paired`` compares two measurements over images; it is called only for pairs that may be compared,
-    and shown beside the verdict, which it cannot give: it knows nothing of other trainings.
-    """
-    return [_judge_relative(claim, measurements, paired, tolerance, t_interval) for claim in claims]
+    return [_judge(claim, measurements, tolerance, t_interval, paired) for claim in claims]
 
 
 def with_deviations(judgement: Judgement, committed: Sequence[Measurement]) -> Judgement:
@@ -99,19 +95,16 @@ def with_deviations(judgement: Judgement, committed: Sequence[Measurement]) -> J
     that was written after it. ``committed``: what such configurations would measure. Of those that may answer
     the claim, the nearest counts; where there is none, nothing is known.
     """
-    claim = judgement.claim
     if judgement.verdict not in ANSWERS:
         return judgement
-    sides = [(claim, judgement.measurement)]
-    if isinstance(claim, RelativeClaim):
-        sides = [(claim.of, judgement.measurement), (claim.over, judgement.baseline)]
-    found = []
-    for side, ours in sides:
-        near = [each.ours for each in _candidates(side, committed) if each.ours and not each.hindered]
-        found += min((deviations(side, theirs, ours) for theirs in near), key=len, default=[])
-    if not found:
+    unlike: list[str] = []
+    for side, measurement in zip(judgement.claim.sides, judgement.measurements, strict=True):
+        near = [each.measurement for each in _candidates(side, committed) if not each.obstacles]
+        lists = (deviations(side, other, measurement) for other in near if other is not None)
+        unlike += min(lists, key=len, default=[])
+    if not unlike:
         return judgement
-    caveat = f"unlike the committed configuration: {'; '.join(dict.fromkeys(found))}"
+    caveat = f"unlike the committed configuration: {'; '.join(dict.fromkeys(unlike))}"
     return dataclasses.replace(judgement, caveats=(*judgement.caveats, caveat))
 
 
@@ -126,192 +119,176 @@ def place(low: Decimal, high: Decimal, *, reported: Decimal, tolerance: Decimal)
     return "inconclusive"
 
 
-def _judge(
-    claim: Claim, measurements: Sequence[Measurement], tolerance: Tolerance, t_interval: IntervalOf
-) -> Judgement:
-    near = min(_candidates(claim, measurements), key=lambda near: (len(near.hindered), -len(near.values)))
-    if (settled := _settle(claim, near)) is not None:
-        return settled
-    ours = near.ours
-    mean = _mean(claim, ours)
-    found = Judgement(
-        claim=claim,
-        verdict="single run",
-        reason=_too_few(len(ours.values)),
-        measurement=ours,
-        measured=float(mean),
-        difference=float(mean - claim.value),
-        seeds=len(ours.values),
-        caveats=caveats(claim, ours),
-    )
-    if METRICS[claim.metric].deterministic:
-        return _placed(found, mean, mean, claim.value * _decimal(tolerance.share))
-    if found.seeds < MIN_SEEDS:
-        return found
-    interval = t_interval(list(ours.values.values()))
-    return _placed(
-        found, claim.in_unit(interval.low), claim.in_unit(interval.high), _decimal(tolerance.points)
-    )
-
-
-def _judge_relative(
-    claim: RelativeClaim,
-    measurements: Sequence[Measurement],
-    paired: Callable[[Measurement, Measurement], Comparison | None],
-    tolerance: Tolerance,
-    t_interval: IntervalOf,
-) -> Judgement:
-    pair = _nearest_pair(claim, measurements)
-    of, over = pair.of.ours, pair.over.ours
-    if (settled := _settle_pair(claim, pair)) is not None:
-        return settled
-    shared = [of.values[seed] - over.values[seed] for seed in pair.seeds]
-    mean = sum(map(claim.of.in_unit, shared), Decimal(0)) / len(shared)
-    found = Judgement(
-        claim=claim,
-        verdict="single run",
-        reason=_too_few(len(shared)),
-        measurement=of,
-        baseline=over,
-        measured=float(mean),
-        difference=float(mean - claim.value),
-        seeds=len(shared),
-        images=paired(of, over),
-        caveats=tuple(dict.fromkeys(caveats(claim.of, of) + caveats(claim.over, over))),
-    )
-    if len(shared) < MIN_SEEDS:
-        return found
-    interval = t_interval(shared)
-    low, high = claim.of.in_unit(interval.low), claim.of.in_unit(interval.high)
-    return _placed(found, low, high, _decimal(tolerance.points))
-
-
 @dataclass(frozen=True)
 class _Candidate:
     """A measurement of a claimed model (``None``: there is none) and what keeps it from judging the claim."""
 
-    ours: Measurement | None
-    hindered: list[str]
+    measurement: Measurement | None
+    obstacles: list[str]
 
     @property
     def values(self) -> Mapping[int, float]:
-        return {} if self.ours is None else self.ours.values
+        return {} if self.measurement is None else self.measurement.values
 
 
 @dataclass(frozen=True)
-class _Pair:
-    of: _Candidate
-    over: _Candidate
-    differ: list[str]
-    """What keeps one from being taken from the other."""
+class _Match:
+    """A candidate for each side of a claim."""
+
+    candidates: tuple[_Candidate, ...]
+    differences: list[str]
+    """What keeps one measurement from being taken from the other."""
 
     @property
     def seeds(self) -> list[int]:
-        return sorted(self.of.values.keys() & self.over.values.keys())
+        """Those that all sides have."""
+        return sorted(set.intersection(*(set(candidate.values) for candidate in self.candidates)))
 
     @property
     def distance(self) -> tuple[int, int, int]:
-        """Smallest for the pair that answers: the fewest reasons against it, the most seeds in common, then
+        """Smallest for the match that answers: the fewest reasons against it, the most seeds in common, then
         the most that ran at all.
         """
-        against = len(self.of.hindered) + len(self.over.hindered) + len(self.differ)
-        return against, -len(self.seeds), -len(self.of.values) - len(self.over.values)
+        against = sum(len(candidate.obstacles) for candidate in self.candidates) + len(self.differences)
+        return against, -len(self.seeds), -sum(len(candidate.values) for candidate in self.candidates)
+
+
+def _judge(
+    claim: Claim | RelativeClaim,
+    measurements: Sequence[Measurement],
+    tolerance: Tolerance,
+    t_interval: IntervalOf,
+    paired: PairedTest,
+) -> Judgement:
+    match = _nearest(claim, measurements)
+    if (settled := _settle(claim, match)) is not None:
+        return settled
+    for side, candidate in zip(claim.sides, match.candidates, strict=True):
+        _check_values(side, candidate)
+    values = _values(match)
+    mean = _mean(claim, values)
+    of, over = [*(candidate.measurement for candidate in match.candidates), None][:2]
+    beside = (
+        caveats(side, each.measurement) for side, each in zip(claim.sides, match.candidates, strict=True)
+    )
+    single = Judgement(
+        claim=claim,
+        verdict="single run",
+        reason=f"{len(values)} of the {MIN_SEEDS} seeds that a verdict needs",
+        measurement=of,
+        baseline=over,
+        measured=float(mean),
+        difference=float(mean - claim.value),
+        seeds=len(values),
+        images=None if over is None else paired(of, over),
+        caveats=_distinct(beside),
+    )
+    if METRICS[claim.sides[0].metric].deterministic:
+        return _placed(single, mean, mean, claim.value * _decimal(tolerance.share))
+    if len(values) < MIN_SEEDS:
+        return single
+    interval = t_interval(values)
+    low, high = claim.in_unit(interval.low), claim.in_unit(interval.high)
+    return _placed(single, low, high, _decimal(tolerance.points))
+
+
+def _nearest(claim: Claim | RelativeClaim, measurements: Sequence[Measurement]) -> _Match:
+    """The match of the smallest distance; of equal ones, the first in the order of ``measurements``."""
+    matches = []
+    for candidates in itertools.product(*(_candidates(side, measurements) for side in claim.sides)):
+        pair = [each.measurement for each in candidates if each.measurement is not None]
+        differences = between(*pair, compared(claim.sides[0])) if len(pair) == 2 else []
+        matches.append(_Match(candidates, differences))
+    return min(matches, key=lambda match: match.distance)
 
 
 def _candidates(claim: Claim, measurements: Sequence[Measurement]) -> list[_Candidate]:
     return [
-        _Candidate(ours, obstacles(claim, ours))
-        for ours in measurements
-        if (ours.dataset, ours.method, ours.variant, ours.metric)
+        _Candidate(each, obstacles(claim, each))
+        for each in measurements
+        if (each.dataset, each.method, each.variant, each.metric)
         == (claim.dataset, claim.method, claim.variant, claim.metric)
-        and (claim.backbone is None or family(claim.backbone) == family(ours.backbone))
+        and (claim.backbone is None or family(claim.backbone) == family(each.backbone))
     ] or [_Candidate(None, [])]
 
 
-def _nearest_pair(claim: RelativeClaim, measurements: Sequence[Measurement]) -> _Pair:
-    """The pair of the smallest distance; of equal ones, the first in the order of ``measurements``."""
-    sides = (_candidates(side, measurements) for side in (claim.of, claim.over))
-    pairs = (
-        _Pair(of, over, between(of.ours, over.ours, compared(claim.of)) if of.ours and over.ours else [])
-        for of, over in itertools.product(*sides)
-    )
-    return min(pairs, key=lambda pair: pair.distance)
+def _settle(claim: Claim | RelativeClaim, match: _Match) -> Judgement | None:
+    """The verdict where there is nothing to compare, or no right to; ``None``: compare.
 
-
-def _settle(claim: Claim, near: _Candidate) -> Judgement | None:
-    """The verdict where there is nothing to compare, or no right to; ``None``: compare."""
-    ours, hindered = near.ours, near.hindered
-    if ours is None:
-        for name, known, what in (
-            (claim.method, registry.METHODS, "method"),
-            (claim.dataset, registry.DATASETS, "data set"),
-        ):
-            if name not in known:
-                return Judgement(
-                    claim=claim, verdict="not run", reason=f"seglib does not have the {what} {name}"
-                )
-        reason = "; ".join(["no run of this model in this configuration", *open_questions(claim)])
-        return Judgement(claim=claim, verdict="not run", reason=reason)
-    if not ours.values:
-        if hindered:
-            reason = f"the planned runs would not be comparable: {'; '.join(hindered)}"
-            return Judgement(claim=claim, verdict="not run", reason=reason, measurement=ours)
-        if ours.failures:
-            seed, reason = min(ours.failures.items())
-            return Judgement(claim=claim, verdict="failed", reason=f"seed {seed}: {reason}", measurement=ours)
-        return Judgement(
-            claim=claim,
-            verdict="not run",
-            reason="planned, not run yet",
-            measurement=ours,
-            command=ours.command,
-            gpu_hours=ours.gpu_hours,
-        )
-    if hindered:
-        return Judgement(
-            claim=claim,
-            verdict="not comparable",
-            reason="; ".join(hindered),
-            measurement=ours,
-            measured=None if claim.unit_in_ours is None else float(_mean(claim, ours)),
-            seeds=len(ours.values),
-            caveats=caveats(claim, ours),
-        )
-    return None
-
-
-def _settle_pair(claim: RelativeClaim, pair: _Pair) -> Judgement | None:
-    """The same of two sides: each says what it lacks, and how to run it where nothing else is amiss."""
-    settled = (_settle(claim.of, pair.of), _settle(claim.over, pair.over))
+    Of two sides each says what it lacks, and how to run it where nothing else is amiss.
+    """
+    settled = [_settle_side(*side) for side in zip(claim.sides, match.candidates, strict=True)]
+    if isinstance(claim, Claim):
+        return settled[0]
     sides = [side for side in settled if side is not None]
     # A side that differs from its claim says itself why the two differ.
-    differ = [] if pair.of.hindered or pair.over.hindered else pair.differ
-    if not (sides or differ or pair.seeds):
-        differ = ["no seed in common"]
-    reasons = [f"{side.claim.method}: {side.reason}" for side in sides]
-    if differ:
-        reasons.append(f"between our two runs: {'; '.join(differ)}")
+    differences = [] if any(each.obstacles for each in match.candidates) else match.differences
+    if not (sides or differences or match.seeds):
+        differences = ["no seed in common"]
+    reasons = [f"{side.claim.sides[0].method}: {side.reason}" for side in sides]
+    if differences:
+        reasons.append(f"between our two runs: {'; '.join(differences)}")
     if not reasons:
         return None
     # A failure has to be seen; and before both sides have run, there is nothing to compare.
-    found = {side.verdict for side in sides} | {"not comparable"}
-    commands, hours = ([getattr(side, name) for side in sides] for name in ("command", "gpu_hours"))
-    runs = bool(sides) and None not in commands and not differ
+    verdicts = {side.verdict for side in sides} | {"not comparable"}
+    commands = [side.command for side in sides if side.command is not None]
+    hours = [side.gpu_hours for side in sides if side.gpu_hours is not None]
+    can_run = 0 < len(sides) == len(commands) and not differences
+    of, over = (candidate.measurement for candidate in match.candidates)
     return Judgement(
         claim=claim,
-        verdict=next(verdict for verdict in ("failed", "not run", "not comparable") if verdict in found),
+        verdict=next(verdict for verdict in WITHOUT_ANSWER if verdict in verdicts),
         reason="; ".join(reasons),
-        measurement=pair.of.ours,
-        baseline=pair.over.ours,
-        seeds=len(pair.seeds),
-        caveats=tuple(dict.fromkeys(caveat for side in sides for caveat in side.caveats)),
-        command="; ".join(commands) if runs else None,
-        gpu_hours=sum(hours) if runs and None not in hours else None,
+        measurement=of,
+        baseline=over,
+        seeds=len(match.seeds),
+        caveats=_distinct(side.caveats for side in sides),
+        command="; ".join(commands) if can_run else None,
+        gpu_hours=sum(hours) if can_run and len(hours) == len(sides) else None,
     )
 
 
-def _placed(found: Judgement, low: Decimal, high: Decimal, margin: Decimal) -> Judgement:
-    reported = found.claim.value
+def _settle_side(claim: Claim, candidate: _Candidate) -> Judgement | None:
+    """:func:`_settle` of one reported number."""
+    measurement, hindered = candidate.measurement, candidate.obstacles
+    unanswered = Judgement(claim=claim, verdict="not run", reason="", measurement=measurement)
+    if measurement is None:
+        reasons = ["no run of this model in this configuration", *open_questions(claim)]
+        if claim.dataset not in registry.DATASETS:
+            reasons = [f"seglib does not have the data set {claim.dataset}"]
+        if claim.method not in registry.METHODS:
+            reasons = [f"seglib does not have the method {claim.method}"]
+        return dataclasses.replace(unanswered, reason="; ".join(reasons))
+    if not measurement.values and hindered:
+        reason = f"the planned runs would not be comparable: {'; '.join(hindered)}"
+        return dataclasses.replace(unanswered, reason=reason)
+    if not measurement.values and measurement.failures:
+        seed, why = min(measurement.failures.items())
+        return dataclasses.replace(unanswered, verdict="failed", reason=f"seed {seed}: {why}")
+    if not measurement.values:
+        return dataclasses.replace(
+            unanswered,
+            reason="planned, not run yet",
+            command=measurement.command,
+            gpu_hours=measurement.gpu_hours,
+        )
+    if not hindered:
+        return None
+    _check_values(claim, candidate)
+    return Judgement(
+        claim=claim,
+        verdict="not comparable",
+        reason="; ".join(hindered),
+        measurement=measurement,
+        measured=None if claim.scale is None else float(_mean(claim, measurement.values.values())),
+        seeds=len(measurement.values),
+        caveats=tuple(caveats(claim, measurement)),
+    )
+
+
+def _placed(single: Judgement, low: Decimal, high: Decimal, margin: Decimal) -> Judgement:
+    reported = single.claim.value
     verdict = place(low, high, reported=reported, tolerance=margin)
     where = {
         "reproduced": "lies within",
@@ -319,26 +296,36 @@ def _placed(found: Judgement, low: Decimal, high: Decimal, margin: Decimal) -> J
         "lower": "lies below",
         "inconclusive": "straddles an edge of",
     }[verdict]
-    ours = _short(low) if low == high else f"{_short(low)} to {_short(high)}"
-    reason = f"{ours} {where} {reported} ± {_short(margin)}"
-    return dataclasses.replace(found, verdict=verdict, reason=reason, interval=(float(low), float(high)))
+    measured = _short(low) if low == high else f"{_short(low)} to {_short(high)}"
+    reason = f"{measured} {where} {reported} ± {_short(margin)}"
+    return dataclasses.replace(single, verdict=verdict, reason=reason, interval=(float(low), float(high)))
 
 
-def _mean(claim: Claim, ours: Measurement) -> Decimal:
-    for seed, value in ours.values.items():
+def _values(match: _Match) -> list[float]:
+    """The value of each seed, or the difference between the two sides."""
+    first, *second = (candidate.values for candidate in match.candidates)
+    return [first[seed] - sum(values[seed] for values in second) for seed in match.seeds]
+
+
+def _mean(claim: Claim | RelativeClaim, values: Collection[float]) -> Decimal:
+    return sum(map(claim.in_unit, values), Decimal(0)) / len(values)
+
+
+def _check_values(claim: Claim, candidate: _Candidate) -> None:
+    for seed, value in candidate.values.items():
         if not math.isfinite(value):
-            raise ValueError(f"{ours.name}: {ours.metric} of seed {seed} is {value}")
-    if METRICS[claim.metric].deterministic and len(set(ours.values.values())) > 1:
-        raise ValueError(f"{ours.name}: {ours.metric} has several values: {sorted(ours.values.values())}")
-    return sum(map(claim.in_unit, ours.values.values()), Decimal(0)) / len(ours.values)
+            raise ValueError(f"{candidate.measurement.name}: {claim.metric} of seed {seed} is {value}")
+    if METRICS[claim.metric].deterministic and len(set(candidate.values.values())) > 1:
+        values = sorted(candidate.values.values())
+        raise ValueError(f"{candidate.measurement.name}: {claim.metric} has several values: {values}")
+
+
+def _distinct(lists: Iterable[Iterable[str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(lists)))
 
 
 def _short(number: Decimal) -> str:
     return f"{number:.3f}".rstrip("0").rstrip(".")
-
-
-def _too_few(seeds: int) -> str:
-    return f"{seeds} of the {MIN_SEEDS} seeds that a verdict needs"
 
 
 def _decimal(number: float) -> Decimal:

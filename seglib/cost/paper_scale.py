@@ -62,7 +62,7 @@ class Configuration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class PaperScaleCost:
     """One row of the table; giga-MACs of one image of the crop's size."""
 
     method: str
@@ -108,12 +108,12 @@ def configurations() -> Iterator[Configuration]:
                 )
 
 
-def read(table: Path = TABLE) -> tuple[Cost, ...]:
+def read(table: Path = TABLE) -> tuple[PaperScaleCost, ...]:
     with open(table, encoding="utf-8", newline="") as file:
         return tuple(_cost(row) for row in csv.DictReader(file))
 
 
-def _cost(row: dict[str, str]) -> Cost:
+def _cost(row: dict[str, str]) -> PaperScaleCost:
     height, width = row["input_hw"].split("x")
     numbers = {
         name: kind(row[name]) if row[name] else None
@@ -121,7 +121,7 @@ def _cost(row: dict[str, str]) -> Cost:
         for name in names
     }
     texts = {name: row[name] for name in ("method", "backbone", "dataset", "rejected")}
-    return Cost(**texts, input_hw=(int(height), int(width)), **numbers)
+    return PaperScaleCost(**texts, input_hw=(int(height), int(width)), **numbers)
 
 
 COUNTS = ("output_stride", "num_classes", "params", "params_head")

@@ -1,15 +1,13 @@
 """The page of one data set: splits, classes and how often they occur, and a contact sheet."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from seglib.core import tables
-from seglib.core.tables import Column, Table
+from seglib.core.tables import Column, Entry, Table, percent
 from seglib.experiment.records import ImagePair, Manifest
 from seglib.report import overlays
-from seglib.report.summaries import class_shares
+from seglib.report.results_tables import class_shares
 
 CONTACT_SHEET_IMAGES = 12
 
@@ -19,100 +17,97 @@ def context(manifest: Manifest, data: Path, used: Collection[str], pictures: Pat
 
     ``data``: folder of the prepared data set; ``used``: the splits that this report trains or tests on.
     """
-    splits, classes = statistics(manifest)
-    column = Column(name="used", title="Used here", fixed=True)
-    rows = [(*row, tables.text("yes" if row[0].text in used else "no")) for row in splits.rows]
-    sheet, trouble = _sheet(manifest, data, pictures) if pictures else ([], "")
+    trouble: list[str] = []
     return {
-        "dataset": manifest.dataset,
-        "digest": manifest.data_digest,
-        "splits": replace(splits, columns=(*splits.columns, column), rows=tuple(rows)),
-        "classes": classes,
-        "sheet": sheet,
+        "manifest": manifest,
+        "splits": splits(manifest, used),
+        "classes": classes(manifest),
+        "sheet": list(_sheet(manifest, data, pictures, trouble)) if pictures else [],
         "sheet_split": first_split(manifest)[0],
         "sheet_trouble": trouble,
     }
 
 
-def statistics(manifest: Manifest) -> tuple[Table, Table]:
-    """The splits (images, sizes, ignored pixels) and the classes (share of the pixels of each split)."""
-    splits = {name: entries for name, entries in manifest.splits.items() if entries}
-    return _splits(splits, manifest.label_histogram), _classes(manifest, list(splits))
+def splits(manifest: Manifest, used: Collection[str] | None = None) -> Table:
+    """Images, sizes and ignored pixels of each split that has images, and whether it is one of those used."""
+
+    def ignored(split: str) -> float:
+        *labelled, ignored = manifest.label_histogram[split]
+        return ignored / max(1, sum(labelled) + ignored)
+
+    columns = [
+        Column("split", "Split", str),
+        Column("images", "Images", lambda split: len(manifest.splits[split]), "{:,}".format),
+        Column("size_hw_px", "Height × width, px", lambda split: _sizes(manifest.splits[split]), fixed=True),
+        Column("size_mib", "On disk, MiB", lambda split: _size_mib(manifest.splits[split]), "{:,.1f}".format),
+        Column("ignored", "Ignored pixels, %", ignored, percent),
+    ]
+    if used is not None:
+        columns.append(
+            Column("used", "Used here", lambda split: "yes" if split in used else "no", fixed=True)
+        )
+    return Table("splits", "Splits", columns, _filled(manifest))
+
+
+def classes(manifest: Manifest) -> Table:
+    """Share of the labelled pixels of each split that each class has."""
+    legend = overlays.legend(manifest)
+
+    def name(index: int) -> Entry:
+        return Entry(text=legend[index][0], value=legend[index][0], colour=legend[index][1])
+
+    columns = [Column("class", "Class", name)]
+    for split in _filled(manifest):
+        shares = class_shares(manifest, split)
+        title = f"{split}, % of pixels"
+        columns.append(Column(split, title, shares.__getitem__, percent, shade="bar first"))
+    return Table("classes", "Classes", columns, range(len(legend)))
 
 
 def first_split(manifest: Manifest) -> tuple[str, Sequence[ImagePair]]:
-    """The split that the contact sheet shows: the first that has images, with its entries."""
-    return next((name, entries) for name, entries in manifest.splits.items() if entries)
+    """The split that the contact sheet shows: the first that has images, with them."""
+    split = _filled(manifest)[0]
+    return split, manifest.splits[split]
 
 
-def choose(entries: Sequence[Any]) -> list[int]:
+def choose(images: Sequence[Any]) -> list[int]:
     """The places of images at equal steps through a split, so that nobody has picked them."""
-    count = min(CONTACT_SHEET_IMAGES, len(entries))
-    return [i * len(entries) // count for i in range(count)]
+    count = min(CONTACT_SHEET_IMAGES, len(images))
+    return [i * len(images) // count for i in range(count)]
 
 
-def _splits(splits: dict[str, Sequence[ImagePair]], histogram: dict[str, tuple[int, ...]]) -> Table:
-    rows = []
-    for name, entries in splits.items():
-        heights, widths = ([getattr(entry, side) for entry in entries] for side in ("height", "width"))
-        rows.append(
-            (
-                tables.text(name),
-                tables.number(len(entries), "{:,}".format),
-                tables.text(f"{_range(heights)} × {_range(widths)}"),
-                tables.number(_size_mib(entries), "{:,.1f}".format),
-                tables.percent(histogram[name][-1] / max(1, sum(histogram[name]))),
-            )
-        )
-    columns = (
-        Column(name="split", title="Split"),
-        Column(name="images", title="Images", number=True),
-        Column(name="size_hw_px", title="Height × width, px", fixed=True),
-        Column(name="size_mib", title="On disk, MiB", number=True),
-        Column(name="ignored", title="Ignored pixels, %", number=True),
-    )
-    return Table(name="splits", caption="Splits", columns=columns, rows=tuple(rows))
+def _filled(manifest: Manifest) -> list[str]:
+    return [split for split, images in manifest.splits.items() if images]
 
 
-def _size_mib(entries: Sequence[ImagePair]) -> float:
+def _size_mib(images: Sequence[ImagePair]) -> float:
     """Of images and prepared labels."""
-    return sum(entry.image_bytes + entry.label_bytes for entry in entries) / 2**20
+    return sum(image.image_bytes + image.label_bytes for image in images) / 2**20
 
 
-def _classes(manifest: Manifest, splits: Sequence[str]) -> Table:
-    """Share of the labelled pixels of each split that each class has."""
-    shares = [class_shares(manifest, split) for split in splits]
-    columns = [Column(name="class", title="Class")]
-    columns += [
-        Column(name=split, title=f"{split}, % of pixels", number=True, bar="first") for split in splits
-    ]
-    rows = []
-    for index, (name, colour) in enumerate(overlays.legend(manifest)):
-        of_class = [share[index] for share in shares]
-        rows.append((tables.text(name, colour=colour), *(tables.percent(s, heat=s) for s in of_class)))
-    return Table(name="classes", caption="Classes", columns=tuple(columns), rows=tuple(rows))
-
-
-def _sheet(manifest: Manifest, data: Path, pictures: Path) -> tuple[list[dict[str, Any]], str]:
-    """The contact sheet's pictures, and why others are missing: a damaged file costs a picture, no report."""
-    split, entries = first_split(manifest)
-    palette, ignore = overlays.colours(manifest), manifest.ignore_index
-    shown, trouble = [], ""
-    for index in choose(entries):
-        entry = entries[index]
-        names = [f"{manifest.dataset}.{split}.{index}.{kind}.jpg" for kind in ("input", "label")]
-        files = [data / getattr(entry, kind) for kind in ("image", "label")]
-        try:
-            image, _ = overlays.draw_label(*files, palette, ignore, [pictures / name for name in names])
-        except (ValueError, OSError) as error:
-            trouble = str(error)
-            continue
-        height, width = image.shape[:2]
-        paths = [f"{pictures.name}/{name}" for name in names]
-        shown.append({"id": entry.id, "input": paths[0], "label": paths[1], "height": height, "width": width})
-    return shown, trouble
+def _sizes(images: Sequence[ImagePair]) -> str:
+    return f"{_range([image.height for image in images])} × {_range([image.width for image in images])}"
 
 
 def _range(values: Sequence[int]) -> str:
     low, high = min(values), max(values)
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def _sheet(manifest: Manifest, data: Path, pictures: Path, trouble: list[str]) -> Iterator[dict[str, Any]]:
+    """The contact sheet. A damaged file costs its picture, not the report, and is named in ``trouble``."""
+    split, images = first_split(manifest)
+    painter = overlays.Painter.of(manifest)
+    for index in choose(images):
+        image = images[index]
+        names = [f"{manifest.dataset}.{split}.{index}.{kind}.jpg" for kind in ("input", "label")]
+        try:
+            drawn, _ = painter.draw_label(
+                data / image.image, data / image.label, [pictures / name for name in names]
+            )
+        except (ValueError, OSError) as error:
+            trouble.append(str(error))
+            continue
+        height, width = drawn.shape[:2]
+        paths = [f"{pictures.name}/{name}" for name in names]
+        yield {"id": image.id, "input": paths[0], "label": paths[1], "height": height, "width": width}

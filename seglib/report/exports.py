@@ -1,74 +1,63 @@
 """The report without the page: results.json for programs, README.md for a repository's front."""
 
 import dataclasses
-from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from seglib import __version__
 from seglib.claims import table as claim_tables
-from seglib.claims.evidence import text_of
-from seglib.claims.relative import RelativeClaim
+from seglib.claims.results import Results
 from seglib.claims.verdicts import Judgement
 from seglib.core import tables
 from seglib.core.tables import Table
 from seglib.core.typed import plain
-from seglib.experiment.config import Plan
-from seglib.report import notices
-from seglib.report.summaries import STATUS_WORDS, page_name
+from seglib.report import naming, notices
 from seglib.results.aggregate import METRICS, Group, Leaderboard
-from seglib.results.inventory import CellResult
+from seglib.results.inventory import TROUBLES, CellResult
 
 
-def machine_readable(
-    plan: Plan, records: Sequence[CellResult], blocks: Sequence[Leaderboard], judgements: Sequence[Judgement]
-) -> dict[str, Any]:
+def machine_readable(results: Results) -> dict[str, Any]:
     """Every cell with its metrics, cost and provenance, every combination over its seeds, every claim."""
+    boards = results.leaderboards
+    statuses = [result.status for result in results.cells]
     return {
         "schema": 1,
         "seglib": __version__,
-        "title": plan.config.title,
-        "machinery_check": notices.machinery(records) or None,
-        "warnings": notices.warnings(plan, records),
-        "counts": {status: sum(r.status == status for r in records) for status in STATUS_WORDS},
-        "cells": [_cell(record) for record in records],
-        "combinations": [_combination(block, group) for block in blocks for group in block.groups],
-        "claims": [_claim(judgement) for judgement in judgements],
+        "title": results.plan.config.title,
+        "machinery_check": notices.machinery(results.cells) or None,
+        "warnings": notices.warnings(results.plan, results.cells),
+        "counts": {status: statuses.count(status) for status in ("done", *TROUBLES)},
+        "cells": [_cell(result) for result in results.cells],
+        "combinations": [_combination(board, group) for board in boards for group in board.groups],
+        "claims": [_claim(judgement) for judgement in results.evidence.judgements],
     }
 
 
-def summary(
-    plan: Plan,
-    records: Sequence[CellResult],
-    blocks: Sequence[Leaderboard],
-    judgements: Sequence[Judgement],
-    shown: dict[str, Table],
-    drawn: Collection[str],
-) -> str:
-    """Markdown: how much is done, what failed and why, the verdicts, and the results of every block.
+def summary(results: Results, shown: Mapping[str, Table], figures: Collection[str]) -> str:
+    """Markdown: how much is done, what failed and why, the verdicts, and the results of every leaderboard.
 
-    ``drawn``: names of the figures that there are.
+    ``shown``: the tables by name; ``figures``: the names of those that there are.
     """
-    counts = Counter(record.status for record in records)
-    lines = [f"# {tables.markdown(plan.config.title)}", ""]
-    lines += [
-        f"{counts['done']} of {len(records)} cells done. The whole report: [index.html](index.html).",
+    done = sum(result.status == "done" for result in results.cells)
+    lines = [
+        f"# {tables.markdown(results.plan.config.title)}",
+        "",
+        f"{done} of {len(results.cells)} cells done. The whole report: [index.html](index.html).",
         "",
     ]
-    for notice in filter(None, [notices.machinery(records), *notices.warnings(plan, records)]):
-        lines += [f"> {tables.markdown(notice)}", ""]
-    lines += [verdict_words(judgements), ""]
-    troubled = [record for record in records if record.status not in ("done", "missing")]
-    if troubled:
+    for notice in (notices.machinery(results.cells), *notices.warnings(results.plan, results.cells)):
+        lines += [f"> {tables.markdown(notice)}", ""] if notice else []
+    lines += [verdict_words(results.evidence.judgements), ""]
+    if troubled := [result for result in results.cells if result.status not in ("done", "missing")]:
         lines += ["## Not done", ""]
-        for record in troubled:
-            reason = tables.markdown(record.reason)
-            lines.append(f"- [{record.cell.id}](cells/{page_name(record.cell)}), {record.status}: {reason}")
+        for result in troubled:
+            address, reason = naming.page(result.cell.id), tables.markdown(result.reason)
+            lines.append(f"- [{result.cell.id}]({address}), {result.status}: {reason}")
         lines.append("")
-    for block in blocks:
-        table = shown[f"results.{block.name}"]
+    for board in results.leaderboards:
+        table = shown[f"results.{board.name}"]
         lines += [f"## {tables.markdown(table.caption)}", "", tables.to_markdown(table)]
-        if (figure := f"accuracy-gmacs.{block.name}") in drawn:
+        if (figure := f"accuracy-gmacs.{board.name}") in figures:
             lines += [f"![mIoU against multiply-adds](figures/{figure}.svg)", ""]
     lines.append("± is half the width of the 95 % t-interval over seeds; one run has none.")
     return "\n".join(lines) + "\n"
@@ -83,17 +72,16 @@ def verdict_words(judgements: Sequence[Judgement]) -> str:
 
 def _claim(judgement: Judgement) -> dict[str, Any]:
     claim = judgement.claim
-    one = claim.of if isinstance(claim, RelativeClaim) else claim
     return {
         "id": claim.id,
-        "paper": one.paper,
-        "claim": text_of(claim),
-        "metric": one.metric,
+        "paper": claim.sides[0].paper,
+        "claim": claim.text,
+        "metric": claim.sides[0].metric,
         "reported": float(claim.value),
-        "bound": "" if isinstance(claim, RelativeClaim) else one.bound,
-        "unit": "points" if isinstance(claim, RelativeClaim) else one.unit,
+        "bound": claim.bound,
+        "unit": claim.unit,
         "provenance": claim.provenance,
-        "source": one.source,
+        "source": claim.sides[0].source,
         "verdict": judgement.verdict,
         "reason": judgement.reason,
         "caveats": list(judgement.caveats),
@@ -108,37 +96,36 @@ def _claim(judgement: Judgement) -> dict[str, Any]:
     }
 
 
-def _cell(record: CellResult) -> dict[str, Any]:
+def _cell(result: CellResult) -> dict[str, Any]:
+    tests = {
+        test.evaluation.name: {
+            "split": test.evaluation.split,
+            "protocol": dataclasses.asdict(test.evaluation.protocol),
+            "metrics": plain(test.metrics),
+        }
+        for test in result.tests
+    }
     return {
-        "id": record.cell.id,
-        "status": record.status,
-        "reason": record.reason,
-        "page": f"cells/{page_name(record.cell)}",
-        "cell": dataclasses.asdict(record.cell),
-        "tests": {
-            test.evaluation.name: {
-                "split": test.evaluation.split,
-                "protocol": dataclasses.asdict(test.evaluation.protocol),
-                "metrics": plain(test.metrics),
-            }
-            for test in record.tests
-        },
-        "cost": plain(record.cost),
-        "speed": plain(record.speed),
-        "provenance": plain(record.provenance),
+        "id": result.cell.id,
+        "status": result.status,
+        "reason": result.reason,
+        "page": naming.page(result.cell.id),
+        "cell": dataclasses.asdict(result.cell),
+        "tests": tests,
+        **{name: plain(getattr(result, name)) for name in ("cost", "speed", "provenance")},
     }
 
 
-def _combination(block: Leaderboard, group: Group) -> dict[str, Any]:
+def _combination(board: Leaderboard, group: Group) -> dict[str, Any]:
     estimates = {name: group.estimate(name) for name in METRICS}
     return {
-        "dataset": block.dataset,
-        "test": block.evaluation.name,
+        "dataset": board.dataset,
+        "test": board.evaluation.name,
         "method": group.cell.method,
         "variant": group.cell.variant,
         "backbone": group.cell.backbone_name,
         "recipe": group.cell.recipe_name,
-        "changed": list(group.changed),
-        "seeds": [record.cell.seed for record, _ in group.measured],
+        "changed": list(group.results[0].changed),
+        "seeds": [result.cell.seed for result, _ in group.measured],
         **{name: value and dataclasses.asdict(value) for name, value in estimates.items()},
     }

@@ -15,7 +15,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from seglib.report.summaries import class_means
+from seglib.metrics.statistics import Interval
+from seglib.report import naming
+from seglib.report.results_tables import class_means, class_names
 from seglib.results.aggregate import Group, Leaderboard
 from seglib.results.inventory import method_label
 from seglib.results.pairs import Pair
@@ -71,16 +73,20 @@ class Drawing:
     png: bytes
     points: dict[str, Point]
 
-    def inline(self) -> str:
-        """The SVG for the page: colours follow its theme, ids are unique, points have titles and links."""
+    def inline(self, linked: bool = True) -> str:
+        """The SVG for the page: colours follow its theme, ids are unique, points have titles and links.
+
+        ``linked``: whether the pages that the points lead to are there.
+        """
         svg = self.svg[self.svg.index("<svg") :]
         for fixed, themed in THEMED.items():
             svg = svg.replace(fixed, themed)
         for id, point in self.points.items():
             start = svg.index(f'<g id="{id}">')
             end = svg.index("</g>", svg.index("</g>", start) + 1) + len("</g>")  # a group within a group
-            link = f'<a href="{escape(point.link)}"><title>{escape(point.title)}</title>'
-            svg = svg[:start] + link + svg[start:end] + "</a>" + svg[end:]
+            tag = f'a href="{escape(point.link)}"' if linked else "g"
+            title = f"<title>{escape(point.title)}</title>"
+            svg = f"{svg[:start]}<{tag}>{title}{svg[start:end]}</{tag[0]}>{svg[end:]}"
         svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{self.name}-", svg)
         size = re.search(r'viewBox="[^"]*"', svg).group()
         label = escape(self.caption)
@@ -88,59 +94,66 @@ class Drawing:
         return re.sub(r"<svg[^>]*>", head, svg, count=1)
 
 
-def accuracy_against_cost(block: Leaderboard, link: Callable[[Group], str]) -> Drawing | None:
+def style(index: int) -> tuple[str, str]:
+    """Colour and marker of the method of that number."""
+    return COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+
+
+def mark(axes: Axes, right: float, up: float, marker: str, colour: str, fill: str, id: str) -> None:
+    """A point; ``id``: of its group in the SVG."""
+    axes.plot(
+        right,
+        up,
+        marker,
+        color=colour,
+        fillstyle=fill,
+        markerfacecoloralt="white",
+        markersize=6,
+        zorder=3,
+        gid=id,
+    )
+
+
+def accuracy_against_cost(board: Leaderboard) -> Drawing | None:
     """mIoU against multiply-adds; ``None`` unless two groups have both.
 
     All multiply-adds where they are known of every model, else those of convolutions and matrix products.
     """
-    costs = [group.records[0].cost for group in block.measured if group.records[0].cost is not None]
-    traced = all(cost.gmacs is not None for cost in costs)
-    kind, words = (
-        ("gmacs", "multiply-adds") if traced else ("gmacs_conv_matmul", "conv + matmul multiply-adds")
-    )
+    costs = [group.cost for group in board.measured if group.cost is not None]
+    if all(cost.gmacs is not None for cost in costs):
+        field, words = "gmacs", "multiply-adds"
+    else:
+        field, words = "gmacs_conv_matmul", "conv + matmul multiply-adds"
     return _scatter(
-        block,
-        name=f"accuracy-gmacs.{block.name}",
-        caption=f"mIoU against multiply-adds, {block.title}",
-        x=lambda group: getattr(group.records[0].cost, kind, None),
+        board,
+        name=f"accuracy-gmacs.{board.name}",
+        caption=f"mIoU against multiply-adds, {board.title}",
+        x=lambda group: _exact(getattr(group.cost, field, None)),
         x_label=f"{words} at the training crop, 10⁹ (GMACs)",
-        x_interval=lambda group: None,
-        link=link,
         connect=True,
     )
 
 
-def region_against_boundary(block: Leaderboard, link: Callable[[Group], str]) -> Drawing | None:
+def region_against_boundary(board: Leaderboard) -> Drawing | None:
     """mIoU (up) against mean Boundary IoU (right): methods off the trend trade one for the other."""
-
-    def boundary(group: Group) -> float | None:
-        estimate = group.estimate("boundary_iou")
-        return None if estimate is None else 100 * estimate.mean
-
-    def spread(group: Group) -> float | None:
-        half_width = group.estimate("boundary_iou").half_width
-        return None if half_width is None else 100 * half_width
-
     return _scatter(
-        block,
-        name=f"miou-boundary-iou.{block.name}",
-        caption=f"mIoU against mean Boundary IoU, {block.title}",
-        x=boundary,
+        board,
+        name=f"miou-boundary-iou.{board.name}",
+        caption=f"mIoU against mean Boundary IoU, {board.title}",
+        x=lambda group: _percent(group, "boundary_iou"),
         x_label="mean Boundary IoU, %",
-        x_interval=spread,
-        link=link,
         connect=False,
     )
 
 
-def per_class(block: Leaderboard) -> Drawing | None:
+def per_class(board: Leaderboard) -> Drawing | None:
     """IoU of every class (rows) for every group (columns), lighter is better."""
-    groups = block.measured
+    groups = board.measured
     if not groups:
         return None
-    names = groups[0].measured[0][1].metrics.class_names
+    names = class_names(board)
     values = np.array([[np.nan if v is None else v for v in class_means(group, "iou")] for group in groups]).T
-    labels = [_short(block.label(group)) for group in groups]
+    labels = [_short(board.label(group)) for group in groups]
     width_in = 1.4 + 0.07 * max(map(len, map(_short, names))) + 0.42 * len(groups)
     height_in = 0.4 + 0.07 * max(map(len, labels)) + max(1.2, 0.17 * len(names))
     with matplotlib.rc_context(STYLE):
@@ -154,10 +167,10 @@ def per_class(block: Leaderboard) -> Drawing | None:
         if len(groups) <= 16:
             _write_values(axes, 100 * values)
         figure.colorbar(image, ax=axes, label="IoU, %")
-        return render(figure, f"per-class-iou.{block.name}", f"IoU per class, {block.title}", {})
+        return render(figure, f"per-class-iou.{board.name}", f"IoU per class, {board.title}", {})
 
 
-def ablations(block: Leaderboard, pairs: Sequence[Pair], link: Callable[[Group], str]) -> Drawing | None:
+def ablations(board: Leaderboard, pairs: Sequence[Pair]) -> Drawing | None:
     """Differences of variants to their parents in mIoU, with the intervals over images and over seeds."""
     if not pairs:
         return None
@@ -173,27 +186,26 @@ def ablations(block: Leaderboard, pairs: Sequence[Pair], link: Callable[[Group],
             if images is not None:
                 axes.plot([100 * images.low, 100 * images.high], [row, row], color=COLOURS[0], linewidth=1.2)
             if seeds.half_width is not None:
-                axes.plot(
-                    [100 * seeds.low, 100 * seeds.high], [row, row], color=COLOURS[0], linewidth=4, alpha=0.45
-                )
+                ends = [100 * seeds.low, 100 * seeds.high]
+                axes.plot(ends, [row, row], color=COLOURS[0], linewidth=4, alpha=0.45)
             id = f"point{row}"
             axes.plot(100 * seeds.mean, row, "o", color=COLOURS[0], markersize=5, gid=id)
-            title = f"{block.label(pair.variant)}: {100 * seeds.mean:+.2f} points"
-            points[id] = Point(title, link(pair.variant))
-        axes.set_yticks(range(len(pairs)), _variant_labels(block, pairs))
+            title = f"{board.label(pair.variant)}: {100 * seeds.mean:+.2f} points"
+            points[id] = Point(title, naming.page(pair.variant.cell.id))
+        axes.set_yticks(range(len(pairs)), _variant_labels(board, pairs))
         axes.set_ylim(len(pairs) - 0.5, -0.5)
         axes.grid(False, axis="y")
         axes.set_xlabel("Δ mIoU, points")  # short: long names leave the axis little room
         lines = "thin line 95 % over images, thick line 95 % over seeds"
-        caption = f"Ablations, {block.title}: variant minus parent; {lines}"
-        return render(figure, f"ablations.{block.name}", caption, points)
+        caption = f"Ablations, {board.title}: variant minus parent; {lines}"
+        return render(figure, f"ablations.{board.name}", caption, points)
 
 
-def _variant_labels(block: Leaderboard, pairs: Sequence[Pair]) -> list[str]:
+def _variant_labels(board: Leaderboard, pairs: Sequence[Pair]) -> list[str]:
     """With the method, unless it is the same for all, in a line of its own."""
     methods = [pair.variant.cell.method for pair in pairs]
     labels = [
-        _short(block.label(p.variant).removeprefix(f"{m} · ")) for p, m in zip(pairs, methods, strict=True)
+        _short(board.label(p.variant).removeprefix(f"{m} · ")) for p, m in zip(pairs, methods, strict=True)
     ]
     if len(set(methods)) == 1:
         return labels
@@ -201,67 +213,54 @@ def _variant_labels(block: Leaderboard, pairs: Sequence[Pair]) -> list[str]:
 
 
 def _scatter(
-    block: Leaderboard,
+    board: Leaderboard,
     *,
     name: str,
     caption: str,
-    x: Callable[[Group], float | None],
+    x: Callable[[Group], Interval | None],
     x_label: str,
-    x_interval: Callable[[Group], float | None],
-    link: Callable[[Group], str],
     connect: bool,
 ) -> Drawing | None:
-    groups = [
-        group for group in block.measured if x(group) is not None and group.estimate("miou") is not None
-    ]
-    if len(groups) < 2:
+    """mIoU (up) of each group against ``x``; ``connect``: with lines through those of a method and recipe."""
+    places = {group: (x(group), _percent(group, "miou")) for group in board.measured}
+    places = {group: place for group, place in places.items() if None not in place}
+    if len(places) < 2:
         return None
-    methods = list(dict.fromkeys(method_label(group.cell) for group in groups))
-    settings = list(dict.fromkeys(_apart(block, group) for group in groups))
+    methods = list(dict.fromkeys(method_label(group.cell) for group in places))
+    settings = list(dict.fromkeys(_apart(board, group) for group in places))
     points = {}
     with matplotlib.rc_context(STYLE):
         rows = -(-(len(methods) + min(len(settings), len(FILLS))) // 2)
         figure = Figure(figsize=(WIDTH_IN, 2.8 + 0.19 * rows))
         axes = figure.subplots()
         for index, method in enumerate(methods):
-            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-            family = sorted((g for g in groups if method_label(g.cell) == method), key=x)
-            places = [(x(group), 100 * group.estimate("miou").mean) for group in family]
+            colour, marker = style(index)
+            family = [group for group in places if method_label(group.cell) == method]
+            family.sort(key=lambda group: places[group][0].mean)
             for recipe in dict.fromkeys(g.cell.recipe_name for g in family) if connect else ():
-                same = [p for g, p in zip(family, places, strict=True) if g.cell.recipe_name == recipe]
-                axes.plot(*zip(*same, strict=True), color=colour, linewidth=0.8, alpha=0.5, zorder=1)
-            for group, (right, up) in zip(family, places, strict=True):
-                id = f"point{len(points)}"
-                spread = group.estimate("miou").half_width
+                same = [places[group] for group in family if group.cell.recipe_name == recipe]
+                line = [[place.mean for place in side] for side in zip(*same, strict=True)]
+                axes.plot(*line, color=colour, linewidth=0.8, alpha=0.5, zorder=1)
+            for group in family:
+                right, up = places[group]
                 axes.errorbar(
-                    right,
-                    up,
-                    xerr=x_interval(group),
-                    yerr=None if spread is None else 100 * spread,
+                    right.mean,
+                    up.mean,
+                    xerr=right.half_width,
+                    yerr=up.half_width,
                     color=colour,
                     elinewidth=0.9,
                     capsize=2,
                     zorder=2,
                 )
-                fill = FILLS[settings.index(_apart(block, group)) % len(FILLS)]
-                axes.plot(
-                    right,
-                    up,
-                    marker,
-                    color=colour,
-                    fillstyle=fill,
-                    markerfacecoloralt="white",
-                    markersize=6,
-                    zorder=3,
-                    gid=id,
-                )
-                points[id] = Point(_title(group, x_label, right, up), link(group))
+                fill, id = FILLS[settings.index(_apart(board, group)) % len(FILLS)], f"point{len(points)}"
+                mark(axes, right.mean, up.mean, marker, colour, fill, id)
+                points[id] = Point(_title(group, x_label, right.mean, up.mean), naming.page(group.cell.id))
             axes.plot([], [], marker, color=colour, label=_short(method))
         for apart, fill in zip(settings, FILLS, strict=False):
             if apart:
-                axes.plot(
-                    [], [], "o", color=FAINT, fillstyle=fill, markerfacecoloralt="white", label=_short(apart)
-                )
+                look = {"color": FAINT, "fillstyle": fill, "markerfacecoloralt": "white"}
+                axes.plot([], [], "o", label=_short(apart), **look)
         axes.margins(0.08)
         axes.set_xlabel(x_label)
         axes.set_ylabel("mIoU, %")
@@ -269,9 +268,21 @@ def _scatter(
         return render(figure, name, caption, points)
 
 
-def _apart(block: Leaderboard, group: Group) -> str:
+def _percent(group: Group, metric: str) -> Interval | None:
+    estimate = group.estimate(metric)
+    if estimate is None:
+        return None
+    half_width = None if estimate.half_width is None else 100 * estimate.half_width
+    return Interval(100 * estimate.mean, half_width, estimate.n)
+
+
+def _exact(value: float | None) -> Interval | None:
+    return None if value is None else Interval(value, None, 1)
+
+
+def _apart(board: Leaderboard, group: Group) -> str:
     """What tells a group from others of its method: ``resnet18, long``; empty where nothing does."""
-    return block.label(group).removeprefix(method_label(group.cell)).removeprefix(", ")
+    return board.label(group).removeprefix(method_label(group.cell)).removeprefix(", ")
 
 
 def _write_values(axes: Axes, values: np.ndarray) -> None:
@@ -286,7 +297,11 @@ def render(figure: Figure, name: str, caption: str, points: dict[str, Point]) ->
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
     figure.savefig(png, format="png", dpi=200, metadata={"Software": None})
-    return Drawing(name, caption, svg.getvalue(), png.getvalue(), points)
+    text = svg.getvalue()
+    # matplotlib names clip paths by floats whose last digit may differ from run to run.
+    for number, id in enumerate(dict.fromkeys(re.findall(r'<clipPath id="(\w+)"', text))):
+        text = text.replace(id, f"clip{number}")
+    return Drawing(name, caption, text, png.getvalue(), points)
 
 
 def _title(group: Group, x_label: str, right: float, up: float) -> str:

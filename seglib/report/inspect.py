@@ -5,18 +5,17 @@
 The page of the data set in a report shows the same tables and pictures.
 """
 
-import unicodedata
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from seglib.core.files import atomic_path
-from seglib.core.tables import Table
+from seglib.core.tables import to_text
 from seglib.data.manifest import read_manifest_file
 from seglib.experiment.records import Manifest
 from seglib.report import datasheets, overlays
-from seglib.report.summaries import class_shares
+from seglib.report.results_tables import class_shares
 
 TILE_WIDTH_PX, PAIRS_PER_ROW, MARGIN_PX = 320, 3, 12
 FONT_PX, LINE_PX, LEGEND_COLUMN_PX = 15, 22, 240
@@ -33,8 +32,8 @@ def run(*, dataset: str, data: Path | None, out: Path | None) -> None:
     manifest = read_manifest_file(data)
     if manifest.dataset != dataset:
         raise ValueError(f"{data}/manifest.json is of data set {manifest.dataset}, not {dataset}")
-    splits, classes = datasheets.statistics(manifest)
-    print(_columns(splits), _columns(classes), f"data digest {manifest.data_digest}", sep="\n\n")
+    tables = datasheets.splits(manifest), datasheets.classes(manifest)
+    print(*map(to_text, tables), f"data digest {manifest.data_digest}", sep="\n\n")
     sheet = contact_sheet(manifest, data)
     with atomic_path(out) as temporary:
         sheet.save(temporary, "PNG")
@@ -43,14 +42,11 @@ def run(*, dataset: str, data: Path | None, out: Path | None) -> None:
 
 def contact_sheet(manifest: Manifest, data: Path) -> Image.Image:
     """Images at equal steps through the first split, each beside its label, above a legend of all classes."""
-    split, entries = datasheets.first_split(manifest)
-    chosen = datasheets.choose(entries)
-    palette, ignore = overlays.colours(manifest), manifest.ignore_index
-    pairs = []
-    for index in chosen:
-        files = [data / getattr(entries[index], kind) for kind in ("image", "label")]
-        shown = overlays.show_label(*files, palette, ignore)
-        pairs.append((entries[index].id, [_tile(picture) for picture in shown[:2]]))
+    split, images = datasheets.first_split(manifest)
+    painter, pairs = overlays.Painter.of(manifest), []
+    for image in (images[index] for index in datasheets.choose(images)):
+        pictures = painter.show_label(data / image.image, data / image.label)[:2]
+        pairs.append((image.id, [_tile(picture) for picture in pictures]))
     rows = [pairs[start : start + PAIRS_PER_ROW] for start in range(0, len(pairs), PAIRS_PER_ROW)]
     heights = [max(tile.height for _, tiles in row for tile in tiles) + LINE_PX + MARGIN_PX for row in rows]
     legend = _legend(manifest, split)
@@ -67,7 +63,7 @@ def contact_sheet(manifest: Manifest, data: Path) -> Image.Image:
             words = words[:-2].rstrip("…") + "…" if len(words) > 2 else ""
         draw.text((x, y), words, INK, font)
 
-    title = f"{manifest.dataset}, {split}: {len(chosen)} of {len(entries)} images at equal steps"
+    title = f"{manifest.dataset}, {split}: {len(pairs)} of {len(images)} images at equal steps"
     write(MARGIN_PX, MARGIN_PX, title, width - 2 * MARGIN_PX)
     for row, height in zip(rows, heights, strict=True):
         for column, (id, tiles) in enumerate(row):
@@ -96,23 +92,3 @@ def _legend(manifest: Manifest, split: str) -> list[tuple[str, str]]:
 def _tile(picture: np.ndarray) -> Image.Image:
     image = Image.fromarray(picture[..., ::-1])
     return image.resize((TILE_WIDTH_PX, max(1, round(image.height * TILE_WIDTH_PX / image.width))))
-
-
-def _columns(table: Table) -> str:
-    """For the terminal: names to the left, numbers to the right."""
-    lines = [[column.title for column in table.columns]]
-    lines += [[entry.text for entry in row] for row in table.rows]
-    widths = [max(map(_cells, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(
-            " " * room + words if column.number else words + " " * room
-            for words, column, width in zip(line, table.columns, widths, strict=True)
-            for room in [width - _cells(words)]
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _cells(words: str) -> int:
-    """Columns of a terminal that a text takes: two for each East Asian character."""
-    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in words)

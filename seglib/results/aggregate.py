@@ -3,11 +3,14 @@
 A spread is stated only where there are seeds to show it: one training has a value and no interval.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from seglib.experiment.cell import Cell
 from seglib.experiment.config import Evaluation
+from seglib.experiment.records import Cost
 from seglib.metrics import statistics
 from seglib.metrics.statistics import Interval
 from seglib.results.inventory import CellResult, Test, method_label
@@ -15,64 +18,61 @@ from seglib.results.inventory import CellResult, Test, method_label
 METRICS = ("miou", "boundary_iou", "pixel_accuracy")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Group:
-    """All seeds of one combination under one test; ``records`` also holds those that are not done."""
+    """All seeds of one combination under one test, also those that are not done."""
 
-    evaluation: Evaluation
-    records: tuple[CellResult, ...]
+    combination: str
+    """The id of its cells without the seed: one name per group of a leaderboard."""
+    tests: tuple[tuple[CellResult, Test], ...]
+    rows: pd.DataFrame
+    """The tests in :func:`seglib.results.tables.frame`."""
+
+    @property
+    def results(self) -> tuple[CellResult, ...]:
+        return tuple(result for result, _ in self.tests)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return self.tests[0][1].evaluation
 
     @property
     def cell(self) -> Cell:
         """Any of the cells: they differ in the seed only."""
-        return self.records[0].cell
+        return self.results[0].cell
 
     @property
-    def changed(self) -> tuple[str, ...]:
-        """Of frozen cells, what they would have otherwise today: the same for all."""
-        return self.records[0].changed
-
-    @property
-    def part(self) -> str:
-        """What to say behind a name where it ran with other values than that name stands for today."""
-        return f" (frozen; today {'; '.join(self.changed)})" if self.changed else ""
-
-    @property
-    def combination(self) -> str:
-        """The id of its cells without the seed: one name per group of a block."""
-        return self.cell.id.rpartition("/")[0] + self.part
+    def cost(self) -> Cost | None:
+        return self.results[0].cost
 
     @property
     def label(self) -> str:
-        return method_label(self.cell) + self.part
+        return method_label(self.cell) + self.results[0].part
 
     @property
-    def tests(self) -> tuple[tuple[CellResult, Test], ...]:
-        """That test of every training, also where there is no result."""
-        return tuple(
-            (record, test)
-            for record in self.records
-            for test in record.tests
-            if test.evaluation == self.evaluation
-        )
+    def recipe(self) -> str:
+        return self.cell.recipe_name + self.results[0].part
 
     @property
     def measured(self) -> tuple[tuple[CellResult, Test], ...]:
         """The trainings that were tested, with that test."""
-        return tuple((record, test) for record, test in self.tests if test.metrics is not None)
+        return tuple((result, test) for result, test in self.tests if test.metrics is not None)
 
     def estimate(self, metric: str) -> Interval | None:
         """``None`` when no training has a value."""
-        return statistics.summarise(getattr(test.metrics, metric) for _, test in self.measured)
+        return statistics.summarise(self.rows[metric].dropna())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Leaderboard:
     """Groups whose numbers may be compared: one data set, split and protocol."""
 
     dataset: str
-    evaluation: Evaluation
     groups: tuple[Group, ...]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return self.groups[0].evaluation
 
     @property
     def name(self) -> str:
@@ -94,8 +94,8 @@ class Leaderboard:
         return "" if limit is None else f" (not comparable: at most {limit} images)"
 
     def label(self, group: Group) -> str:
-        """Tells a group from the others of the block: its method, and what is not the same for all; and that
-        it saw a part of the images only.
+        """Tells a group from the others of the leaderboard: its method, and what is not the same for all; and
+        that it saw a part of the images only.
         """
         parts = [group.label]
         for name in ("backbone_name", "recipe_name"):
@@ -110,29 +110,23 @@ class Leaderboard:
 
         A rival with a single training has no interval, so nothing can be shown to beat it.
         """
-        estimates = {id(group): group.estimate(metric) for group in self.measured}
-        if len(estimates) < 2 or any(e is None or e.half_width is None for e in estimates.values()):
+        estimates = [(estimate, group) for group in self.measured if (estimate := group.estimate(metric))]
+        if len(estimates) < max(2, len(self.measured)) or any(e.half_width is None for e, _ in estimates):
             return None
-        first = max(self.measured, key=lambda group: estimates[id(group)].mean)
-        highest_rival = max(estimates[id(group)].high for group in self.measured if group is not first)
-        return first if estimates[id(first)].low > highest_rival else None
+        (first, group), *rivals = sorted(estimates, key=lambda pair: pair[0].mean, reverse=True)
+        return group if first.low > max(rival.high for rival, _ in rivals) else None
 
 
-def blocks(records: Sequence[CellResult]) -> tuple[Leaderboard, ...]:
-    """Every test of every combination, in the order of the plan. Frozen cells that ran with other values than
-    the plan has are a combination of their own: no mean and no difference may mix them.
+def leaderboards(results: Sequence[CellResult], frame: pd.DataFrame) -> Iterator[Leaderboard]:
+    """Every test of every combination, in the order of the plan; ``frame``: the results as a table.
+
+    Frozen cells that ran with other values than the plan has are a combination of their own: no mean and no
+    difference may mix them.
     """
-    grouped: dict[tuple, dict[tuple, list[CellResult]]] = {}
-    for record in records:
-        for test in record.tests:
-            combination = record.cell.id.rpartition("/")[0], record.changed
-            block = grouped.setdefault((record.cell.dataset, test.evaluation), {})
-            block.setdefault(combination, []).append(record)
-    return tuple(
-        Leaderboard(
-            dataset,
-            evaluation,
-            tuple(Group(evaluation, tuple(members)) for members in combinations.values()),
+    tests = [(result, test) for result in results for test in result.tests]
+    for (dataset, _), board in frame.groupby(["dataset", "test"], sort=False):
+        groups = (
+            Group(combination, tuple(tests[number] for number in rows.index), rows)
+            for combination, rows in board.groupby("combination", sort=False)
         )
-        for (dataset, evaluation), combinations in grouped.items()
-    )
+        yield Leaderboard(dataset, tuple(groups))

@@ -6,7 +6,7 @@ page can lose it. A result counts for a plan only if it recorded the very values
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -72,9 +72,9 @@ class CellResult(State):
 
     cell: Cell
     """As it is planned; a frozen one that has run: as it ran."""
-    changed: tuple[str, ...]
+    changed: tuple[str, ...] = ()
     """What a frozen cell that has run would have otherwise today, e.g. ``recipe.lr: 0.1 -> 0.2``."""
-    log_tail: tuple[str, ...]
+    log_tail: tuple[str, ...] = ()
     provenance: Training | None
     """``None`` too where what was trained is not this cell."""
     cost: Cost | None
@@ -82,6 +82,11 @@ class CellResult(State):
     tests: tuple[Test, ...]
     train: Path
     """Folder of the model, its log and its provenance."""
+
+    @property
+    def part(self) -> str:
+        """What to say behind a name where it ran with other values than that name stands for today."""
+        return f" (frozen; today {'; '.join(self.changed)})" if self.changed else ""
 
     @property
     def attempts(self) -> Sequence[Attempt | Training]:
@@ -94,6 +99,27 @@ class CellResult(State):
 def collect(plan: Plan, results: Path) -> tuple[CellResult, ...]:
     """One record per cell, in the plan's order."""
     return tuple(_record(plan, results, cell) for cell in plan.cells)
+
+
+def find(results: Path) -> Iterator[CellResult]:
+    """The trainings that lie in a results folder, of whatever configuration, with their tests."""
+    for train in paths.find_trainings(results):
+        cell, training = (
+            records.read(Cell, train / "cell.json"),
+            records.read(Training, train / "provenance.json"),
+        )
+        if cell is not None and training is not None:
+            tests = (_find_test(file.parent) for file in sorted(train.parent.glob("*/metrics.json")))
+            cost = records.read(Cost, paths.complexity_file(results, cell))
+            speed = records.read(Speed, paths.speed_file(results, cell))
+            yield CellResult(
+                cell=cell,
+                provenance=training,
+                cost=cost if cost and _is_of(cost, cell) else None,
+                speed=speed if speed and _is_of(speed, cell) else None,
+                tests=tuple(test for test in tests if test is not None),
+                train=train,
+            )
 
 
 def not_comparable(cell: Cell) -> list[str]:
@@ -226,17 +252,32 @@ def _test(plan: Plan, results: Path, cell: Cell, evaluation: Evaluation, trained
     return Test(evaluation=evaluation, folder=folder, metrics=metrics, **vars(state))
 
 
-def _scored(plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path) -> tuple[Metrics | None, State]:
-    """The metrics of a trained cell's test, and how far it is."""
+def _find_test(folder: Path) -> Test | None:
+    """The test in a folder; ``None`` where its numbers are not of the model and predictions beside them."""
+    prediction, metrics = _read_test(folder)
+    if prediction is None or metrics is None:
+        return None
+    name = folder.name.removeprefix(f"{prediction.split}-")
+    evaluation = Evaluation(split=prediction.split, protocol_name=name, protocol=prediction.protocol)
+    return Test(evaluation=evaluation, folder=folder, metrics=metrics)
+
+
+def _read_test(folder: Path) -> tuple[Prediction | None, Metrics | None]:
+    """What a test recorded; no metrics where these are of another model or of other predictions."""
     prediction = records.read(Prediction, folder / "prediction.json")
     metrics = records.read(Metrics, folder / "metrics.json")
     # What a step that failed or was stopped since leaves is from the run before: of another model. Not by
     # times: copies of results lose those of files, and an equal model may have been trained again later.
     train = folder.parent / "train"
     model = checksums.digest_sealed(train / "model.safetensors", train / "train.sha256")
-    if prediction is None or model not in (None, prediction.model_sha256):
-        metrics = None
-    if prediction is None or metrics is None or _counted_others(folder):
+    is_current = prediction is not None and model in (None, prediction.model_sha256)
+    return prediction, metrics if is_current and not _counted_others(folder) else None
+
+
+def _scored(plan: Plan, cell: Cell, evaluation: Evaluation, folder: Path) -> tuple[Metrics | None, State]:
+    """The metrics of a trained cell's test, and how far it is."""
+    prediction, metrics = _read_test(folder)
+    if prediction is None or metrics is None:
         step = "score" if (folder / "predictions").is_dir() else "predict"
         log = paths.log_file(plan.config.logs, cell, f"{evaluation.name}/{step}")
         what = f"{step} {evaluation.name}"
@@ -271,9 +312,14 @@ def _cost(kind: type[C], plan: Plan, results: Path, cell: Cell, path: Path) -> t
     if cost is None:
         log, step = paths.model_log_file(plan.config.logs, results, path), STEPS[kind]
         return None, _judge(f"{step} {cell.model_name}", log) if log.is_file() else State()
-    asked = replace(cost.backbone, **NO_WEIGHTS), cost.method_options
+    return cost if _is_of(cost, cell) else None, State()
+
+
+def _is_of(cost: Cost | Speed, cell: Cell) -> bool:
+    """Whether the cost is that of the cell's model."""
+    measured = replace(cost.backbone, **NO_WEIGHTS), cost.method_options
     wanted = replace(cell.backbone, **NO_WEIGHTS), cell.method_options
-    return cost if canonical_json(asked) == canonical_json(wanted) else None, State()
+    return canonical_json(measured) == canonical_json(wanted)
 
 
 def _changed(ran: Any, planned: Any) -> tuple[str, ...]:

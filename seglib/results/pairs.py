@@ -34,52 +34,25 @@ class Pair:
     """The same by paired bootstrap; empty where the counts of both are not at hand."""
 
 
-def pairs(block: Leaderboard) -> tuple[Pair, ...]:
+def variants(board: Leaderboard) -> tuple[Pair, ...]:
     """Every measured variant whose parent is measured too."""
-    parents = {_parent(group): group for group in block.groups if not group.cell.variant}
-    variants = [group for group in block.measured if group.cell.variant]
-    return _paired((group, parents.get(_parent(group))) for group in variants)
+    parents = {_parent(group): group for group in board.groups if not group.cell.variant}
+    measured = [group for group in board.measured if group.cell.variant]
+    return _paired((group, parents.get(_parent(group))) for group in measured)
 
 
-def gains(block: Leaderboard, baselines: Iterable[tuple[str, str]]) -> tuple[Pair, ...]:
+def gains(board: Leaderboard, baselines: Iterable[tuple[str, str]]) -> tuple[Pair, ...]:
     """Every measured method and its paper's baseline of equal backbone and recipe.
 
     ``baselines``: (method, baseline), as the paper cards list them.
     """
-    whole = {_conditions(group): group for group in block.measured if not group.cell.variant}
+    whole = {_conditions(group): group for group in board.measured if not group.cell.variant}
     return _paired(
         (group, whole.get((baseline, *conditions)))
         for method, baseline in baselines
         for (name, *conditions), group in whole.items()
         if name == method
     )
-
-
-def _parent(group: Group) -> tuple:
-    return group.cell.parent_id.rpartition("/")[0], group.changed
-
-
-def _conditions(group: Group) -> tuple:
-    return group.cell.method, group.cell.backbone_name, group.cell.recipe_name, group.changed
-
-
-def _paired(candidates: Iterable[tuple[Group, Group | None]]) -> tuple[Pair, ...]:
-    return tuple(
-        Pair(parent, group, _over_seeds(shared), over_images(group, parent))
-        for group, parent in candidates
-        if parent is not None and (shared := _shared_tests(group, parent))
-    )
-
-
-def _over_seeds(shared: Sequence[tuple[Test, Test]]) -> dict[str, Interval | None]:
-    return {
-        metric: statistics.summarise(
-            of - over
-            for ours, theirs in shared
-            if None not in (of := getattr(ours.metrics, metric), over := getattr(theirs.metrics, metric))
-        )
-        for metric in METRICS
-    }
 
 
 def over_images(group: Group, other: Group) -> dict[str, Comparison]:
@@ -90,17 +63,37 @@ def over_images(group: Group, other: Group) -> dict[str, Comparison]:
     shared = _shared_tests(group, other)
     if not shared or not all(test.counts_file.is_file() for pair in shared for test in pair):
         return {}
-    ours, theirs = ([Counts.load(test.counts_file) for test in side] for side in zip(*shared, strict=True))
-    images = ours[0].images
-    if any(counts.images != images for counts in (*ours, *theirs)):
+    first, second = ([Counts.load(test.counts_file) for test in side] for side in zip(*shared, strict=True))
+    if any(counts.images != first[0].images for counts in (*first, *second)):
         return {}
-    stacked = (np.stack([c.per_image()[:, :ROWS_OF_IOU] for c in side], axis=1) for side in (ours, theirs))
+    stacked = (np.stack([c.per_image()[:, :ROWS_OF_IOU] for c in side], axis=1) for side in (first, second))
     return statistics.paired_bootstrap(*stacked, _mean_over_seeds)
 
 
-def _shared_tests(variant: Group, parent: Group) -> list[tuple[Test, Test]]:
-    ours, theirs = ({r.cell.seed: test for r, test in group.measured} for group in (variant, parent))
-    return [(ours[seed], theirs[seed]) for seed in ours if seed in theirs]
+def _parent(group: Group) -> tuple[str, tuple[str, ...]]:
+    return group.cell.parent_id.rpartition("/")[0], group.results[0].changed
+
+
+def _conditions(group: Group) -> tuple[str, str, str, tuple[str, ...]]:
+    return group.cell.method, group.cell.backbone_name, group.cell.recipe_name, group.results[0].changed
+
+
+def _paired(candidates: Iterable[tuple[Group, Group | None]]) -> tuple[Pair, ...]:
+    return tuple(
+        Pair(parent, group, _over_seeds(group, parent), over_images(group, parent))
+        for group, parent in candidates
+        if parent is not None and _shared_tests(group, parent)
+    )
+
+
+def _over_seeds(variant: Group, parent: Group) -> dict[str, Interval | None]:
+    of, over = (group.rows.set_index("seed")[list(METRICS)] for group in (variant, parent))
+    return {metric: statistics.summarise(values.dropna()) for metric, values in (of - over).items()}
+
+
+def _shared_tests(variant: Group, parent: Group) -> Sequence[tuple[Test, Test]]:
+    of, over = ({result.cell.seed: test for result, test in group.measured} for group in (variant, parent))
+    return [(of[seed], over[seed]) for seed in of if seed in over]
 
 
 def _mean_over_seeds(sums: np.ndarray) -> dict[str, np.ndarray]:

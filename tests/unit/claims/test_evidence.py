@@ -8,14 +8,13 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from seglib.claims import committed, compare, evidence, outlook, reading, verdicts
+from seglib.claims import committed, compare, outlook, reading, results, verdicts
+from seglib.claims.relative import RelativeClaim
 from seglib.cost import paper_scale
-from seglib.cost.paper_scale import Cost
+from seglib.cost.paper_scale import PaperScaleCost
 from seglib.data.sets.camvid import CamVid
-from seglib.experiment import config as configuration
 from seglib.experiment import paths
 from seglib.report import page, papers
-from seglib.results.inventory import collect, read_manifest
 from tests.unit.fabricated import Fabricated, make_config
 from tests.unit.report.test_page import check_links
 
@@ -90,11 +89,9 @@ def ran(tmp_path_factory, camvid):
 
 def judged(made):
     """Judgements of the test's own paper, by metric or, for relative claims, by ``relative``."""
-    records = collect(made.plan, made.results)
-    found = outlook.judge(made.plan, records, {"camvid": read_manifest(made.plan.config.data, "camvid")})
-    absolute = [j for j in found.claims if j.claim.paper == "mine"]
-    relative = [j for j in found.relative if j.claim.of.paper == "mine"]
-    return absolute, relative
+    mine = [j for j in made.read().evidence.judgements if j.claim.sides[0].paper == "mine"]
+    relative = [j for j in mine if isinstance(j.claim, RelativeClaim)]
+    return [j for j in mine if j not in relative], relative
 
 
 def test_equal_protocols_give_a_verdict_over_seeds(ran):
@@ -195,9 +192,7 @@ def test_an_open_gain_says_what_would_run_its_sides(made, tmp_path, monkeypatch)
     file.parent.mkdir()
     file.write_text(json.dumps(made.config))
     monkeypatch.setattr(committed, "CONFIGS", file.parent)
-    made.plan = configuration.load(
-        made.config | {"matrix": [made.config["matrix"][0] | {"methods": ["isnet"]}]}
-    )
+    made.config |= {"matrix": [made.config["matrix"][0] | {"methods": ["isnet"]}]}
     (_, over), (relative,) = judged(made)
     assert over.reason == "planned in another configuration"
     assert relative.reason == "fcn: no run of this model in this configuration"
@@ -247,9 +242,7 @@ def test_a_result_with_other_values_answers_nothing_unless_it_is_frozen(ran):
         (frozen, 0.05, "reproduced", None),
     ):
         write_claims(Path(ran.config["claims"][0]), ISNET | {"lr": claimed_lr})
-        plan = configuration.load(ran.config | {"recipes": recipes, "matrix": matrix})
-        records = collect(plan, ran.results)
-        found = evidence.judge(plan, records, {"camvid": read_manifest(plan.config.data, "camvid")})
+        found = results.read(ran.config | {"recipes": recipes, "matrix": matrix}, ran.results).evidence
         (judgement,) = [j for j in found.claims if j.claim.paper == "mine"]
         assert judgement.verdict == verdict
         assert reason in (None, judgement.reason)
@@ -259,10 +252,7 @@ def test_what_is_not_comparable_is_no_answer(ran):
     answered = []
     for claim in (ISNET, ISNET | {"lr": 0.1}):
         write_claims(Path(ran.config["claims"][0]), claim)
-        records = collect(ran.plan, ran.results)
-        found = evidence.judge(ran.plan, records, {"camvid": read_manifest(ran.plan.config.data, "camvid")})
-        shown = papers.claim_tables_of(found, lambda name: None)
-        answered.append(papers.context(found, records, shown)["answered"])
+        answered.append(ran.read().evidence.answered)
     assert answered == [1, 0]
 
 
@@ -299,7 +289,7 @@ def test_a_committed_configuration_is_named_where_it_would_answer(made, tmp_path
 
 
 def test_gpu_hours_of_a_claim_by_hand(made):
-    cost = Cost(
+    cost = PaperScaleCost(
         method="isnet",
         backbone="resnet50c",
         output_stride=8,
@@ -342,9 +332,9 @@ def test_gpu_hours_are_unknown_under_options_that_the_table_does_not_count(made)
 
 
 def test_each_paper_is_shown_with_its_methods_and_a_collection_with_those_it_reports(made):
-    records = collect(made.plan, made.results)
-    overview = papers.overview(outlook.judge(made.plan, records, {"camvid": None}), records)
-    methods = {row[0].text: row[1].text.split(", ") for row in overview.rows}
+    everything = made.read()
+    overview = papers.overview(papers.sections(everything.evidence, everything.cells))
+    methods = {row[0].text: row[1].text.split(", ") for row in overview.entries}
     assert methods["My paper"] == ["isnet"]
     collection = next(names for title, names in methods.items() if title.startswith("Baselines"))
     assert {"fcn", "pspnet", "upernet"} < set(collection)
@@ -352,12 +342,9 @@ def test_each_paper_is_shown_with_its_methods_and_a_collection_with_those_it_rep
 
 
 def test_embedded_data_answer_no_claim(finished):
-    records = collect(finished.plan, finished.results)
-    ours, _ = evidence.measurements(
-        finished.plan, records, {"scenes": read_manifest(finished.plan.config.data, "scenes")}
-    )
-    assert ours
-    assert all(measurement.embedded_data for measurement in ours)
+    measurements = finished.read().evidence.measurements
+    assert measurements
+    assert all(measurement.embedded_data for measurement in measurements)
 
 
 def test_page_and_files_show_the_verdicts(ran):

@@ -7,7 +7,7 @@ from seglib.claims.measured import Measurement, conditions_of, cost_conditions_o
 from seglib.claims.papers import load_papers
 from seglib.claims.reading import load_claims
 from seglib.claims.relative import derive
-from seglib.claims.verdicts import judge, judge_relative
+from seglib.claims.verdicts import judge
 from seglib.experiment.cell import Cell
 from seglib.experiment.recipe import Backbone, Loss, Protocol, Recipe
 
@@ -154,5 +154,5 @@ def test_nor_do_two_limited_cells():
     assert pairs
     for claim in pairs:
         both = [limited_measurement(side) for side in (claim.of, claim.over)]
-        (found,) = judge_relative([claim], both, paired=None)
+        (found,) = judge([claim], both)
         assert found.verdict in ("not comparable", "not run"), claim.id

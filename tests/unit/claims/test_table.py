@@ -6,11 +6,10 @@ import pytest
 
 from seglib.claims import table as claim_tables
 from seglib.claims.claim import Claim, Conditions
-from seglib.claims.evidence import protocol_of
 from seglib.claims.verdicts import Judgement
 from seglib.core import tables
-from seglib.cost.paper_scale import Cost
-from seglib.report import audit_tables
+from seglib.cost.paper_scale import PaperScaleCost
+from seglib.report import cost_tables
 
 
 def make_claim(**changes) -> Claim:
@@ -47,22 +46,22 @@ def test_a_row_of_a_judged_claim():
         caveats=("method options: width=64",),
     )
     table = claim_tables.claims("c", "Claims", [judgement])
-    assert tables.to_csv(tables.without(table, claim_tables.DETAILS)) == (
-        "method,backbone,dataset,test,metric,reported,provenance,measured,low,high,seeds,difference,verdict,"
-        "reason,gpu_hours\n"
-        'isnet,"resnet50c, os 8",ade20k,"val, ss",miou,44.220000,author release current,43.300000,43.100000,'
-        "43.500000,3,-0.920000,lower,43.1 to 43.5 lies below 44.22 ± 0.5; method options: width=64,\n"
+    assert tables.to_csv(table) == (
+        "method,backbone,dataset,test,metric,reported,bound,unit,provenance,measured,low,high,seeds,difference,"
+        "verdict,reason,gpu_hours,command,source,id\n"
+        'isnet,"resnet50c, os 8",ade20k,"val, ss",miou,44.220000,,%,author release current,43.300000,'
+        "43.100000,43.500000,3,-0.920000,lower,"
+        "43.1 to 43.5 lies below 44.22 ± 0.5; method options: width=64,,,"
+        f"{make_claim().source},{make_claim().id}\n"
     )
     (bounded,) = claim_tables.claims(
         "c", "Claims", [Judgement(claim=cost_claim("80", bound=">"), verdict="not run", reason="")]
-    ).rows
+    ).entries
     assert [entry.value for entry in bounded[5:8]] == [80, ">", "GFLOPs"]
-    (row,) = table.rows
-    assert row[5].links == (
-        (
-            "44.22 %",
-            "https://github.com/SegmentationBLWX/sssegmentation/blob/eb1878c1/docs/modelzoo/isnet/README.md",
-        ),
+    (row,) = table.entries
+    assert (row[5].text, row[5].link) == (
+        "44.22 %",
+        "https://github.com/SegmentationBLWX/sssegmentation/blob/eb1878c1/docs/modelzoo/isnet/README.md",
     )
 
 
@@ -79,7 +78,7 @@ def test_a_row_of_a_judged_claim():
 )
 def test_a_test_is_named_by_what_the_source_states(scales, flip, words):
     conditions = Conditions(eval_split="val", test_scales=scales, test_flip=flip)
-    assert protocol_of(make_claim(conditions=conditions)) == words
+    assert make_claim(conditions=conditions).protocol == words
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ def cost_claim(value="200", **changes):
     return make_claim(metric="gmacs", unit="GFLOPs", value=Decimal(value), conditions=conditions, **changes)
 
 
-COST = Cost(
+COST = PaperScaleCost(
     method="isnet",
     backbone="resnet50c",
     output_stride=8,
@@ -123,10 +122,10 @@ COST = Cost(
         (cost_claim("250", bound=">"), 100.0, "the bound does not hold"),
         (cost_claim(method="danet"), None, "seglib does not have danet"),
         (cost_claim(backbone=None), None, "not stated by the source: backbone"),
-        (cost_claim(dataset="lip"), None, "not among our paper-scale models"),
+        (cost_claim(dataset="lip"), None, "not among seglib's paper-scale models"),
     ],
 )
 def test_the_audit_reads_a_figure_both_ways(claim, ours, reading):
-    (row,) = audit_tables.audit([claim, make_claim()], [COST]).rows
+    (row,) = cost_tables.audit([claim, make_claim()], [COST]).entries
     assert row[4].value == ours
     assert row[7].text.startswith(reading)

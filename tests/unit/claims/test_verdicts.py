@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seglib.claims.relative import RelativeClaim
-from seglib.claims.verdicts import Tolerance, judge, judge_relative, place, with_deviations
+from seglib.claims.verdicts import Tolerance, judge, place, with_deviations
 from seglib.metrics.statistics import Comparison
 
 Interval = namedtuple("Interval", "low high")
@@ -333,7 +333,7 @@ IMAGES = Comparison(difference=0.0726, low=0.07, high=0.08, probability_of_impro
 
 
 def judge_pair(claim, measurements, images=IMAGES, **options):
-    (found,) = judge_relative([claim], measurements, paired=lambda of, over: images, **options)
+    (found,) = judge([claim], measurements, paired=lambda of, over: images, **options)
     return found
 
 
@@ -363,7 +363,7 @@ def test_differences_are_judged_over_equal_seeds(relative, make_measurement, low
 
 def test_both_sides_of_a_relative_claim_are_set_beside_the_committed_ones(relative, make_measurement):
     of, over = make_measurement(options=("width=64",)), make_measurement(method="fcn")
-    (judgement,) = judge_relative([relative], [of, over], paired=lambda of, over: None)
+    (judgement,) = judge([relative], [of, over], paired=lambda of, over: None)
     committed = [make_measurement(), make_measurement(method="fcn")]
     assert with_deviations(judgement, committed).caveats[-1] == (
         "unlike the committed configuration: method options none vs width=64"

@@ -1,25 +1,16 @@
-from seglib.core import tables
-from seglib.core.tables import Column, Entry, Table
-from seglib.metrics.statistics import Interval
-from seglib.report import cells
+from dataclasses import replace
 
-TABLE = Table(
-    name="t",
-    caption="50 % of_it",
-    columns=(
-        Column(name="method", title="Method"),
-        Column(name="miou", title="mIoU, %", number=True, interval=True),
-        Column(name="params", title="Params, 10⁶", number=True),
-    ),
-    rows=(
-        (
-            tables.text("a_b & <c>|d"),
-            cells.measured(Interval(0.51234, 0.0123, 3), bold=True),
-            tables.number(1234567, lambda n: f"{n / 1e6:.2f}"),
-        ),
-        (tables.text("$x$"), cells.measured(Interval(0.5, None, 1)), tables.number(None, str)),
-    ),
+from seglib.core import tables
+from seglib.core.tables import Column, Entry, Table, millions, percent
+from seglib.metrics.statistics import Interval
+
+ROWS = (("a_b & <c>|d", Interval(0.51234, 0.0123, 3), 1234567), ("$x$", Interval(0.5, None, 1), None))
+COLUMNS = (
+    Column("method", "Method", lambda row: row[0]),
+    Column("miou", "mIoU, %", lambda row: row[1], percent, interval=True, bold=lambda row: row is ROWS[0]),
+    Column("params", "Params, 10⁶", lambda row: row[2], millions),
 )
+TABLE = Table("t", "50 % of_it", COLUMNS, ROWS)
 
 
 def test_csv_has_plain_values_and_a_column_per_interval():
@@ -53,34 +44,67 @@ def test_latex_is_booktabs_with_every_sign_escaped():
 
 def test_latex_math_has_one_backslash():
     titles = "Δ ± × · 10⁶ 10⁹ −"
-    table = Table(name="t", caption="", columns=(Column(name="d", title=titles),), rows=())
+    table = Table("t", "", [Column("d", titles, str)], [])
     header = tables.to_latex(table).splitlines()[3]
     assert header == r"$\Delta$ $\pm$ $\times$ $\cdot$ 10$^6$ 10$^9$ $-$ \\"
     assert "\\\\" not in "".join(map(str, tables.LATEX.values()))
 
 
-def test_constant_columns_are_told_once():
-    columns = (Column(name="a", title="A"), Column(name="b", title="B"), Column(name="c", title="C"))
-    rows = tuple(tuple(map(tables.text, row)) for row in ("x1k", "x2k"))
-    shorter, said = tables.without_constants(
-        Table(name="t", caption="", columns=columns, rows=rows), {"a", "b"}
+def test_a_rule_sets_the_foot_apart():
+    lines = tables.to_latex(replace(TABLE, foot=1)).splitlines()
+    assert [number for number, line in enumerate(lines) if line == "\\midrule"] == [4, 6]
+
+
+def test_a_terminal_gets_names_to_the_left_and_numbers_to_the_right():
+    columns = (Column("a", "Name", lambda row: row[0]), Column("b", "N", lambda row: row[1], str))
+    assert tables.to_text(Table("t", "", columns, [("类", 1), ("road", 10)])) == (
+        "Name   N\n类     1\nroad  10"
     )
+
+
+def test_the_page_says_constant_columns_once():
+    columns = [
+        Column("a", "A", lambda row: row[0], on_page="varies"),
+        Column("b", "B", lambda row: row[1], on_page="varies"),
+        Column("c", "C", lambda row: row[2]),
+        Column("d", "D", lambda row: row[2], on_page="no"),
+    ]
+    shorter = tables.on_page(Table("t", "", columns, ["x1k", "x2k"]))
     assert [column.name for column in shorter.columns] == ["b", "c"]
-    assert [[entry.text for entry in row] for row in shorter.rows] == [["1", "k"], ["2", "k"]]
-    assert said == "a x"
-    unknown = tables.without_constants(
-        Table(name="t", caption="", columns=columns[:1], rows=((Entry(text="–"),),)), {"a"}
-    )
-    assert (unknown[0].columns, unknown[1]) == ((), "")
+    assert [[entry.text for entry in row] for row in shorter.entries] == [["1", "k"], ["2", "k"]]
+    assert shorter.shared == "a x"
+    unknown = tables.on_page(Table("t", "", [replace(columns[0], get=lambda row: None)], ["x"]))
+    assert (unknown.columns, unknown.shared) == ([], "")
 
 
 def test_a_table_without_rows_keeps_its_columns():
-    empty = Table(name="t", caption="", columns=(Column(name="a", title="A"),), rows=())
-    assert tables.without_constants(empty, {"a"}) == (empty, "")
+    empty = Table("t", "", [Column("a", "A", str, on_page="varies")], [])
+    assert tables.on_page(empty) == empty
     assert tables.to_csv(empty) == "a\n"
 
 
 def test_unknown_stays_unknown():
-    assert tables.percent(None) == Entry(text="–")
-    assert tables.percent(0.0).text == "0.00"
-    assert cells.measured(None).value is None
+    for column in COLUMNS:
+        assert column.entry((None, None, None)) == Entry(text="–")
+    assert COLUMNS[2].entry(("", None, 0)).text == "0.00"
+
+
+def test_an_entry_says_what_a_value_does_not():
+    entry = Entry(text="2 of 3", value=2, link="cells/a.html")
+    assert Column("runs", "Runs", lambda row: row, str).entry(entry) is entry
+
+
+def test_a_csv_of_all_digits_gives_the_numbers_back():
+    value = 0.1 + 0.2
+    column = Column("x", "X", lambda row: row, percent)
+    assert float(tables.to_csv(Table("t", "", [column], [value]), digits=None).split()[1]) == value
+
+
+def test_differences_have_a_sign_unless_they_are_nothing():
+    shown = [tables.points(x) for x in (0.0123, -0.0123, 0.00001, -0.00001)]
+    assert shown == ["+1.23", "−1.23", "0.00", "0.00"]
+
+
+def test_no_probability_is_certain():
+    shown = [tables.probability(x) for x in (0.0, 0.004, 0.5, 0.99, 1.0)]
+    assert shown == ["<0.01", "<0.01", "0.50", "0.99", ">0.99"]

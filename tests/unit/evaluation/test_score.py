@@ -114,7 +114,7 @@ def test_tables(folders, capsys):
     printed = capsys.readouterr().out.splitlines()
     first = [f"{100 * metrics['per_class'][key][0]:.2f}" for key in ("iou", "boundary_iou", "accuracy")]
     assert printed[1].split()[:4] == ["road", *first]
-    assert printed[5].split() == ["bus", *"-" * 7]
+    assert printed[5].split() == ["bus", *"–" * 7]
     assert {len(line) for line in printed[:7]} == {len(printed[0])}
     rows = list(csv.DictReader((folders / "out" / "metrics.csv").open()))
     assert [row["class"] for row in rows] == ["road", "side_walk", "sky & air", "car", "bus", "mean"]
@@ -196,7 +196,7 @@ def test_images_in_another_order_are_not_compared_by_position(folders):
     score(folders)
     counts = Counts.load(folders / "out" / "counts.npz")
     with pytest.raises(ValueError, match="in another order"):
-        compare(counts, replace(counts, images=counts.images[::-1]))
+        compare(counts, replace(counts, images=counts.images[::-1]), file="other")
 
 
 def test_tables_are_part_of_the_result(folders):
@@ -350,7 +350,7 @@ def test_settings_that_make_no_sense(folders):
 def test_the_command_needs_no_torch(folders):
     code = (
         "import sys\nfrom seglib.cli import main\nmain(sys.argv[1:])\n"
-        "assert not {'torch', 'timm', 'scipy.stats'} & set(sys.modules)"
+        "assert not {'torch', 'timm', 'pandas', 'scipy.stats'} & set(sys.modules)"
     )
     arguments = (
         f"score --predictions {folders}/predictions --labels {folders}/labels --num-classes {K}".split()
@@ -361,7 +361,7 @@ def test_the_command_needs_no_torch(folders):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("class ")
+    assert done.stdout.startswith("Class ")
     assert "score: 4/4" in done.stderr
     assert (folders / "m.json").exists()
 

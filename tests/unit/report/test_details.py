@@ -10,7 +10,7 @@ from seglib.core.typed import plain
 from seglib.experiment import paths
 from seglib.experiment.cell import Cell
 from seglib.experiment.records import Attempt
-from seglib.report import classwise, curves, details
+from seglib.report import class_tables, curves, details
 from seglib.results.inventory import collect
 from tests.unit import fabricated
 
@@ -19,18 +19,18 @@ NAMES = ("road", "car", "<b>bus</b>")
 
 
 def test_the_largest_confusions_come_first():
-    table = classwise.confusions(CONFUSION, NAMES, "c")
-    assert [[entry.text for entry in row] for row in table.rows] == [
+    table = class_tables.confusions(CONFUSION, NAMES, "c")
+    assert [[entry.text for entry in row] for row in table.entries] == [
         ["car", "road", "30.00", "30"],
         ["road", "car", "10.00", "10"],
     ]
 
 
 def test_the_matrix_is_in_shares_of_each_label():
-    rows = classwise.matrix(CONFUSION, NAMES, "m").rows
+    rows = class_tables.matrix(CONFUSION, NAMES, "m").entries
     assert [entry.text for entry in rows[0]] == ["road", "90", "10", ""]
     assert [entry.value for entry in rows[2]] == ["<b>bus</b>", None, None, None], "no pixels, no shares"
-    assert classwise.matrix(np.eye(41), ["c"] * 41, "m") is None
+    assert class_tables.matrix(np.eye(41), ["c"] * 41, "m") is None
 
 
 def test_a_class_that_is_never_predicted_shows(finished):
@@ -39,11 +39,11 @@ def test_a_class_that_is_never_predicted_shows(finished):
     confusion = np.eye(num_classes, dtype=np.int64)
     confusion[:, 1] += confusion[:, 0]  # what is of class 0 goes to class 1
     confusion[:, 0] = 0
-    table = classwise.classes(test, "c", None, None, confusion)
+    table = class_tables.classes(test, "c", None, None, confusion)
     column = [column.name for column in table.columns].index("predicted_share")
-    shares = [row[column].value for row in table.rows]
+    shares = [row[column].value for row in table.entries]
     assert shares == [0, *np.array([2] + [1] * (num_classes - 2)) / num_classes]
-    assert classwise.classes(test, "c", None, None, None).rows[0][column].value is None
+    assert class_tables.classes(test, "c", None, None, None).entries[0][column].value is None
 
 
 def test_charts_span_their_axes(finished):
@@ -87,7 +87,7 @@ def test_there_is_no_chart_of_a_missing_or_single_line_log(tmp_path):
 
 def test_the_commands_are_ones_that_the_command_line_accepts(finished):
     record = collect(finished.plan, finished.results)[1]
-    lines = details.commands(record, finished.plan)
+    lines = list(details.commands(record, finished.plan))
     parsed = [vars(cli._parser().parse_args(shlex.split(line)[3:])) for line in lines]
     assert [options["step"] for options in parsed] == ["train", "predict", "score"]
     assert parsed[0]["cell"] == record.cell
@@ -100,13 +100,13 @@ def test_the_command_names_the_weights_file_of_this_run(fabricate, tmp_path):
     weights.write_bytes(b"weights")
     made = fabricate(weights=str(weights))
     record = collect(made.plan, made.results)[0]
-    assert f"--weights {weights}" in details.commands(record, made.plan)[0]
+    assert f"--weights {weights}" in next(details.commands(record, made.plan))
 
 
 def test_a_cell_that_never_ran_has_its_command_too(fabricate):
     made = fabricate()
     record = collect(made.plan, made.results)[0]
-    line = details.commands(record, made.plan)[0]
+    line = next(details.commands(record, made.plan))
     described = shlex.split(line)[shlex.split(line).index("--cell") + 1]
     assert Cell.from_json(described) == record.cell
 

@@ -8,21 +8,17 @@ import pytest
 from PIL import Image
 
 from seglib.report import figures
-from seglib.results import aggregate, pairs
-from seglib.results.inventory import collect
+from seglib.results import pairs
 
 
 def draw_all(made) -> list[figures.Drawing]:
-    def link(group: aggregate.Group) -> str:
-        return f"cells/{group.cell.method}.html"
-
     drawings = []
-    for block in aggregate.blocks(collect(made.plan, made.results)):
+    for board in made.read().leaderboards:
         drawings += [
-            figures.accuracy_against_cost(block, link),
-            figures.region_against_boundary(block, link),
-            figures.per_class(block),
-            figures.ablations(block, pairs.pairs(block), link),
+            figures.accuracy_against_cost(board),
+            figures.region_against_boundary(board),
+            figures.per_class(board),
+            figures.ablations(board, pairs.variants(board)),
         ]
     return drawings
 
@@ -61,11 +57,19 @@ def test_on_the_page_points_are_links_with_titles_and_colours_follow_the_theme(d
     inline = drawings[0].inline()
     root = ET.fromstring(inline)
     links = [element for element in root.iter() if element.tag.endswith("}a") or element.tag == "a"]
-    assert {link.get("href") for link in links} == {"cells/fcn.html", "cells/isnet.html"}
+    assert {link.get("href") for link in links} == {
+        f"cells/scenes--{method}--small--quick--seed0.html" for method in ("fcn", "isnet", "isnet-narrow")
+    }
     assert all("mIoU" in link[0].text for link in links)
     assert "currentColor" in inline
     assert figures.INK not in inline
     assert "#ffffff" not in inline
+
+
+def test_points_are_no_links_where_their_pages_are_missing(drawings):
+    inline = drawings[0].inline(linked=False)
+    assert "<a " not in inline
+    assert "mIoU" in next(element for element in ET.fromstring(inline).iter() if "title" in element.tag).text
 
 
 def test_ids_are_unique_on_a_page(drawings):
@@ -81,8 +85,9 @@ def test_there_is_no_figure_of_nothing(fabricate):
 def test_without_a_full_count_the_cost_is_that_of_convolutions(fabricate):
     made = fabricate()
     made.run_all()
-    first, *others = collect(made.plan, made.results)
+    everything = made.read()
+    first, *others = everything.cells
     first = dataclasses.replace(first, cost=dataclasses.replace(first.cost, gmacs=None))
-    (block,) = aggregate.blocks([first, *others])
-    drawing = figures.accuracy_against_cost(block, lambda group: "")
+    (board,) = dataclasses.replace(everything, cells=(first, *others)).leaderboards
+    drawing = figures.accuracy_against_cost(board)
     assert all("conv + matmul" in point.title for point in drawing.points.values())

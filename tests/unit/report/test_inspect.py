@@ -88,7 +88,7 @@ def test_a_damaged_file_costs_a_report_one_picture(data, tmp_path):
     path.write_bytes(b"<html>")
     shown = datasheets.context(manifest(data), data, ["train"], tmp_path)
     assert [picture["id"] for picture in shown["sheet"]] == ["bonn/b0"]
-    assert path.name in shown["sheet_trouble"]
+    assert path.name in shown["sheet_trouble"][0]
 
 
 def test_images_are_taken_at_equal_steps():

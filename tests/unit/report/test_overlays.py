@@ -7,7 +7,7 @@ from seglib.metrics.counts import Counts
 from seglib.report import overlays
 from seglib.results.inventory import collect, read_manifest
 
-PALETTE = np.array([(0, 0, 0), (255, 0, 0)], np.uint8)
+PAINTER = overlays.Painter(np.array([(0, 0, 0), (255, 0, 0)], np.uint8), ignore=255)
 
 
 def test_pictures_are_chosen_by_rule():
@@ -39,8 +39,8 @@ def pair(tmp_path):
 
 def test_pictures_show_what_they_say(pair):
     out = [pair / f"{name}.jpg" for name in ("input", "labelled", "predicted", "wrong")]
-    image, label = overlays.draw_label(pair / "image.png", pair / "label.png", PALETTE, 255, out[:2])
-    overlays.draw_prediction(image, label, pair / "prediction.png", PALETTE, 255, out[2:])
+    image, label = PAINTER.draw_label(pair / "image.png", pair / "label.png", out[:2])
+    PAINTER.draw_prediction(image, label, pair / "prediction.png", out[2:])
     shown, labelled, predicted, wrong = (cv2.imread(str(path)).astype(int) for path in out)
     assert shown.shape == (21, 480, 3)
     assert abs(shown - 100).max() <= 3
@@ -59,22 +59,22 @@ def test_a_camera_s_orientation_turns_no_image_away_from_its_label(pair):
     picture = Image.fromarray(np.repeat(np.arange(900, dtype=np.uint8)[None] // 4, 40, 0))
     picture.getexif()[0x0112] = 3  # upside down
     picture.save(pair / "image.jpg", exif=picture.getexif())
-    image, _, _ = overlays.show_label(pair / "image.jpg", pair / "label.png", PALETTE, 255)
+    image, _, _ = PAINTER.show_label(pair / "image.jpg", pair / "label.png")
     assert image[:, 20].max() < image[:, -20].min()
 
 
 def test_another_size_is_an_error_that_names_the_file(pair):
     Image.fromarray(np.zeros((3, 3), np.uint8)).save(pair / "prediction.png")
     out = [pair / f"{i}.jpg" for i in range(4)]
-    image, label = overlays.draw_label(pair / "image.png", pair / "label.png", PALETTE, 255, out[:2])
+    image, label = PAINTER.draw_label(pair / "image.png", pair / "label.png", out[:2])
     with pytest.raises(ValueError, match=r"prediction\.png.*its label has"):
-        overlays.draw_prediction(image, label, pair / "prediction.png", PALETTE, 255, out[2:])
+        PAINTER.draw_prediction(image, label, pair / "prediction.png", out[2:])
 
 
 def test_a_broken_image_is_an_error_that_names_the_file(pair):
     (pair / "image.png").write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"image\.png: not a readable image"):
-        overlays.draw_label(pair / "image.png", pair / "label.png", PALETTE, 255, [pair / "a", pair / "b"])
+        PAINTER.draw_label(pair / "image.png", pair / "label.png", [pair / "a", pair / "b"])
 
 
 def test_cells_that_are_tested_on_other_images_share_no_wrong_one(finished, tmp_path):

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -16,7 +17,7 @@ import pytest
 from seglib.claims import compare
 from seglib.core.files import write_json
 from seglib.experiment import paths
-from seglib.report import page
+from seglib.report import naming, page
 from tests.unit import fabricated
 
 LONG = {"iterations": 40000, "batch_size": 8, "crop_hw": [48, 64], "lr": 0.05}
@@ -93,6 +94,25 @@ def test_a_finished_run_gives_all_files(finished):
     assert "6 of 6 cells done" in (out / "README.md").read_text(encoding="utf-8")
 
 
+def test_an_archive_holds_the_long_tail_and_completes_the_report(finished, tmp_path):
+    page.run(
+        config=finished.config, results=finished.results, out=tmp_path / "few", partial=False, archive=True
+    )
+    names = {path.name for path in (tmp_path / "few").iterdir()}
+    assert names == {
+        *("index.html", "README.md", "results.json", "results.schema.json", "figures", "details.zip")
+    }
+    assert check_links(tmp_path / "few") > 20
+    zipfile.ZipFile(tmp_path / "few" / page.ARCHIVE).extractall(tmp_path / "few")
+    (tmp_path / "few" / page.ARCHIVE).unlink()
+    page.run(config=finished.config, results=finished.results, out=tmp_path / "all", partial=False)
+    few, whole = (
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (tmp_path / "few", tmp_path / "all")
+    )
+    assert few == whole
+
+
 def test_the_page_says_what_its_numbers_are_not(finished):
     index = (finished.out / "index.html").read_text(encoding="utf-8")
     assert "no evidence for or against any published number" in index
@@ -104,7 +124,7 @@ def test_numbers_on_the_page_are_those_of_the_files(finished):
     cell = finished.plan.cells[0]
     metrics = paths.evaluation_folder(finished.results, cell, "val-ss") / "metrics.json"
     miou = json.loads(metrics.read_text())["miou"]
-    shown = Links(finished.out / "cells" / page.summaries.page_name(cell)).text
+    shown = Links(finished.out / naming.page(cell.id)).text
     assert f"{100 * miou:.2f} %" in shown
     results = json.loads((finished.out / "results.json").read_text(encoding="utf-8"))
     assert results["counts"] == {"done": 6, "failed": 0, "unfinished": 0, "outdated": 0, "missing": 0}
@@ -161,7 +181,7 @@ def test_a_failed_cell_is_shown_with_its_reason_and_log(fabricate):
     assert "1 failed, 1 not run" in text
     assert "train: the loss is nan at iteration 7" in text
     assert "the last words" in text
-    failed = Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0]))
+    failed = Links(made.out / naming.page(made.plan.cells[0].id))
     assert any("the loss is nan" in part for part in failed.text)
     assert "the loss is nan" in (made.out / "README.md").read_text(encoding="utf-8")
     check_links(made.out)
@@ -241,7 +261,7 @@ def test_missing_inputs_are_told_and_cost_only_their_part(fabricate):
     paths.complexity_file(made.results, third).unlink()
     (made.data / "scenes" / "images" / "val" / "frame 0.png").write_bytes(b"no image")
     build(made)
-    text = ["".join(Links(made.out / "cells" / page.summaries.page_name(c)).text) for c in made.plan.cells]
+    text = ["".join(Links(made.out / naming.page(c.id)).text) for c in made.plan.cells]
     assert "No pictures:" in text[0]
     assert "Without counts.npz" in text[1]
     assert any("frame 0.png: not a readable image" in part for part in text[2:])
@@ -253,7 +273,7 @@ def test_a_page_to_publish_shows_no_image_of_the_data_set(fabricate):
     made.run_all()
     build(made)
     assert [path.name for path in made.out.rglob("*") if path.suffix in (".jpg", ".jpeg")] == []
-    text = "".join(Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0])).text)
+    text = "".join(Links(made.out / naming.page(made.plan.cells[0].id)).text)
     assert "No pictures: the configuration leaves them out" in text
     check_links(made.out)
 
@@ -286,7 +306,7 @@ def test_a_frozen_cell_says_that_its_code_has_changed(fabricate):
     provenance["code"]["seglib.models.fcn"] = "another"
     write_json(path, provenance)
     assert "1 cell was kept as frozen; the code of its training has changed since." in build(made)
-    cell = made.out / "cells" / page.summaries.page_name(made.plan.cells[0])
+    cell = made.out / naming.page(made.plan.cells[0].id)
     assert "changed: seglib.models.fcn" in Links(cell).text
 
 
@@ -300,7 +320,7 @@ def test_a_frozen_cell_is_shown_with_the_values_that_it_ran_with(fabricate):
     assert f"{said}: recipe.iterations: 300 -&gt; 100000." in index
     assert "300 iterations" in index
     assert "100,000 iterations" not in index
-    page_of_cell = Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0]))
+    page_of_cell = Links(made.out / naming.page(made.plan.cells[0].id))
     text = page_of_cell.text
     assert text[text.index("iterations") + 1] == "300"
     assert "changed: recipe.iterations: 300 -> 100000" in text
@@ -319,7 +339,7 @@ def test_an_outdated_result_shows_no_number_and_says_why(fabricate):
     assert "6 outdated" in text
     assert reason in text
     assert reason in (made.out / "README.md").read_text(encoding="utf-8").replace("\\", "")
-    cell = Links(made.out / "cells" / page.summaries.page_name(made.plan.cells[0]))
+    cell = Links(made.out / naming.page(made.plan.cells[0].id))
     assert "Training" not in cell.text, "no curve of another training"
     assert "There is no training to tell of." in cell.text
     results = json.loads((made.out / "results.json").read_text(encoding="utf-8"))

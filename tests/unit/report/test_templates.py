@@ -4,8 +4,7 @@ import shutil
 
 import pytest
 
-from seglib.report import page
-from seglib.report.summaries import page_name
+from seglib.report import naming, page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -104,10 +103,9 @@ def visit(browser):
 @pytest.fixture(scope="module")
 def pages(finished):
     """One page of each kind."""
-    cell = page_name(finished.plan.cells[2])
     return [
         finished.out / "index.html",
-        finished.out / "cells" / cell,
+        finished.out / naming.page(finished.plan.cells[2].id),
         finished.out / "datasets" / "scenes.html",
     ]
 

@@ -3,26 +3,24 @@ import math
 
 import pytest
 
-from seglib.experiment import config as configuration
 from seglib.experiment import paths
 from seglib.metrics import statistics
-from seglib.results import aggregate, pairs
-from seglib.results.aggregate import Group, Leaderboard
-from seglib.results.inventory import collect
+from seglib.results import pairs
 
 
-def groups_with(finished, values_by_group):
-    """A block whose groups have the given mIoU per seed, made of copies of one record."""
-    record = collect(finished.plan, finished.results)[0]
-    groups = []
-    for values in values_by_group:
-        records = []
-        for value in values:
-            metrics = dataclasses.replace(record.tests[0].metrics, miou=value)
-            test = dataclasses.replace(record.tests[0], metrics=metrics)
-            records.append(dataclasses.replace(record, tests=(test,)))
-        groups.append(Group(record.tests[0].evaluation, tuple(records)))
-    return Leaderboard("scenes", record.tests[0].evaluation, tuple(groups))
+def board_with(finished, values_by_group):
+    """A leaderboard whose groups have the given mIoU per seed, made of copies of one result."""
+    everything = finished.read()
+    result = everything.cells[0]
+    (test,) = result.tests
+    results = []
+    for number, values in enumerate(values_by_group):
+        for seed, value in enumerate(values):
+            cell = dataclasses.replace(result.cell, backbone_name=f"b{number}", seed=seed)
+            scored = dataclasses.replace(test, metrics=dataclasses.replace(test.metrics, miou=value))
+            results.append(dataclasses.replace(result, cell=cell, tests=(scored,)))
+    (board,) = dataclasses.replace(everything, cells=tuple(results)).leaderboards
+    return board
 
 
 def test_frozen_cells_with_other_values_are_a_combination_of_their_own(fabricate):
@@ -35,20 +33,15 @@ def test_frozen_cells_with_other_values_are_a_combination_of_their_own(fabricate
             path = paths.train_folder(made.results, cell) / "cell.json"
             path.write_text(path.read_text().replace('"lr":0.05', '"lr":0.1'))
     recipes = {"quick": made.config["recipes"]["quick"] | {"lr": 0.1}}
-    plan = configuration.load(made.config | {"matrix": [block | first, block | second], "recipes": recipes})
-    (block,) = aggregate.blocks(collect(plan, made.results))
-    assert [[record.cell.seed for record in group.records] for group in block.groups] == [[0]] * 3 + [[1]] * 3
-    assert [group.cell.recipe.lr for group in block.groups] == [0.05] * 3 + [0.1] * 3
-    labels = [block.label(group) for group in block.groups]
+    made.config |= {"matrix": [block | first, block | second], "recipes": recipes}
+    (board,) = made.read().leaderboards
+    assert [[result.cell.seed for result in group.results] for group in board.groups] == [[0]] * 3 + [[1]] * 3
+    assert [group.cell.recipe.lr for group in board.groups] == [0.05] * 3 + [0.1] * 3
+    labels = [board.label(group) for group in board.groups]
     assert labels[0] == "fcn (frozen; today recipe.lr: 0.05 -> 0.1)"
     assert labels[3] == "fcn"
-    assert [pair.parent.cell.seed for pair in pairs.pairs(block)] == [0, 1]
-    gains = pairs.gains(
-        block,
-        [
-            ("isnet", "fcn"),
-        ],
-    )
+    assert [pair.parent.cell.seed for pair in pairs.variants(board)] == [0, 1]
+    gains = pairs.gains(board, [("isnet", "fcn")])
     assert [(pair.parent.cell.seed, pair.variant.cell.seed) for pair in gains] == [(0, 0), (1, 1)]
 
 
@@ -76,16 +69,16 @@ def test_one_run_has_no_interval_and_no_run_no_value():
     ],
 )
 def test_best_is_said_only_where_the_intervals_support_it(finished, values, best):
-    block = groups_with(finished, values)
-    assert block.best("miou") is (None if best is None else block.groups[best])
+    board = board_with(finished, values)
+    assert board.best("miou") is (None if best is None else board.groups[best])
 
 
 def test_seeds_are_taken_together_and_variants_apart(finished):
-    (block,) = aggregate.blocks(collect(finished.plan, finished.results))
-    assert [block.label(group) for group in block.groups] == ["fcn", "isnet", "isnet · narrow"]
-    assert [len(group.measured) for group in block.groups] == [2, 2, 2]
-    values = [test.metrics.miou for _, test in block.groups[0].measured]
-    assert block.groups[0].estimate("miou").mean == pytest.approx(sum(values) / 2)
+    (board,) = finished.read().leaderboards
+    assert [board.label(group) for group in board.groups] == ["fcn", "isnet", "isnet · narrow"]
+    assert [len(group.measured) for group in board.groups] == [2, 2, 2]
+    values = [test.metrics.miou for _, test in board.groups[0].measured]
+    assert board.groups[0].estimate("miou").mean == pytest.approx(sum(values) / 2)
 
 
 def test_labels_name_what_differs(fabricate):
@@ -100,6 +93,6 @@ def test_labels_name_what_differs(fabricate):
             }
         ]
     )
-    (block,) = aggregate.blocks(collect(made.plan, made.results))
-    assert [block.label(group) for group in block.groups] == ["fcn, small", "fcn, large"]
-    assert block.measured == ()
+    (board,) = made.read().leaderboards
+    assert [board.label(group) for group in board.groups] == ["fcn, small", "fcn, large"]
+    assert board.measured == ()
