@@ -11,12 +11,12 @@ import os
 import runpy
 import sys
 
-import smart_open  # noqa: F401  (by Snakemake, when it reads its first file)
 from snakemake import cli
+from snakemake.common import parse_uri
 
 
 def main() -> None:
-    cli.get_argument_parser()  # imports Snakemake's plugins
+    cli.get_argument_parser(), parse_uri("Snakefile")  # import what Snakemake would do only then
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

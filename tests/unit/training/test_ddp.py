@@ -96,6 +96,7 @@ def counted_twice(name: str) -> set[str]:
     return {"method.stage2.0.1.running_var"} if name.startswith("mcibi") else set()
 
 
+@pytest.mark.slow  # trains every method three times
 def test_two_processes_train_every_method_as_one(pair, miniature):
     recipe = {"loss": Loss(class_weights=WEIGHTS)}
     cells = {

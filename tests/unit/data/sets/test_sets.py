@@ -53,6 +53,7 @@ def settings(tmp_path, name, split):
     }
 
 
+@pytest.mark.slow  # downloads, trains and reports
 @pytest.mark.parametrize("name", sorted(miniatures.BUILDERS))
 def test_from_the_archives_to_a_row_of_the_report(name, tmp_path, monkeypatch, capsys):
     cls, data, manifest = prepared(name, tmp_path, monkeypatch)
