@@ -239,7 +239,7 @@ def behaviour(source: str, nodes: Sequence[ast.AST]) -> str:
         inside.difference_update(range(first, last))
         lines[first - 1 : last] = [lines[first - 1][:start] + lines[last - 1][end:], *[b""] * (last - first)]
     kept = [
-        line if number in inside or number - 1 in inside else line.rstrip()
+        line if number in inside else line.rstrip()
         for number, line in enumerate(lines, 1)
         if number in inside or number - 1 in inside or line.strip()
     ]
