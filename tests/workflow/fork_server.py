@@ -11,7 +11,6 @@ import os
 import runpy
 import sys
 
-import smart_open  # noqa: F401  (by Snakemake, when it reads its first file)
 from snakemake import cli
 
 
