@@ -24,14 +24,14 @@ test-cluster: .venv/installed
 soak: .venv/installed
 	python -m tests.soak.kill_and_resume
 
-# Tables, figures and page of each published benchmark again, from its committed counts.
+# Page, figures and details.zip of each published benchmark again, from its committed counts.
 published: .venv/installed
 	for config in config/published/*.yaml; do \
 	  name=$$(basename $$config .yaml); \
 	  results=results/published/$$name; \
 	  python -m seglib compare --config $$config --data $$results/data --out $$results && \
 	  python -m seglib report --config $$config --data $$results/data --results $$results \
-	    --out reports/published/$$name || exit 1; \
+	    --archive --out reports/published/$$name || exit 1; \
 	done
 
 lint: .venv/installed

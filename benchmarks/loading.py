@@ -36,7 +36,7 @@ from PIL import Image
 
 from benchmarks import label_maps
 from seglib.data import cache
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.data.samples import load_ahead, read_image, read_label
 from seglib.experiment.recipe import Recipe
 from seglib.models import torchvision_ops
@@ -184,7 +184,7 @@ def agree() -> None:
 
 def train_set(folder: Path, *, cache: bool = False) -> TrainSet:
     return TrainSet(
-        manifest=read_manifest(folder),
+        data=read_prepared(folder),
         recipe=RECIPE,
         seed=0,
         fill=(0, 0, 0),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.data.samples import load_ahead
 from seglib.experiment.cell import Cell
 from seglib.models.segmentor import TrainingPosition
@@ -44,13 +44,13 @@ def main() -> None:
     cell = Cell.from_json(arguments.cell.read_text("utf-8"))
     device = choose_device(arguments.device)
     set_arithmetic(threads=cell.recipe.threads, deterministic=cell.recipe.deterministic)
-    manifest = read_manifest(arguments.data)
-    stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=arguments.weights, device=device)
-    data = TrainSet(
-        manifest=manifest, recipe=cell.recipe, seed=training_seed(cell), fill=stepper.padding_color
+    data = read_prepared(arguments.data)
+    stepper = Stepper(
+        cell=cell, num_classes=data.manifest.num_classes, weights=arguments.weights, device=device
     )
-    batches = load_ahead(data.batch, count(), workers=arguments.workers)
-    progress = TrainingPosition(iteration=0, iterations=data.iterations, epoch=0)
+    train_set = TrainSet(data=data, recipe=cell.recipe, seed=training_seed(cell), fill=stepper.padding_color)
+    batches = load_ahead(train_set.batch, count(), workers=arguments.workers)
+    progress = TrainingPosition(iteration=0, iterations=train_set.iterations, epoch=0)
     first = next(batches)
     images, labels = first.images.to(device), first.labels.to(device).long()
     model, optimizer, waited_s = stepper.model, stepper.optimizer, 0.0
@@ -84,7 +84,9 @@ def main() -> None:
     bare_s, ours_s = (statistics.median(times) for times in zip(*rounds, strict=True))
     ratio = statistics.median(ours / bare for bare, ours in rounds)
     share = waited_s / (arguments.steps * sum(ours for _, ours in rounds))
-    print(f"{cell.id}, {device.type}, {cell.recipe.threads} threads, {data.batch_size} images per step")
+    print(
+        f"{cell.id}, {device.type}, {cell.recipe.threads} threads, {cell.recipe.batch_size} images per step"
+    )
     print(f"bare {1e3 * bare_s:.1f} ms, ours {1e3 * ours_s:.1f} ms, {share:.1%} of it waiting for data")
     print(f"ratio {ratio:.3f} (wanted: at most 1.05)")
 

@@ -34,7 +34,7 @@ from torch.nn import functional as F
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from seglib.core import registry
-from seglib.data.manifest import Manifest, read_manifest
+from seglib.data.manifest import PreparedData, read_prepared
 from seglib.data.samples import load_ahead, read_image, read_label
 from seglib.experiment import config
 from seglib.experiment.cell import Cell
@@ -86,11 +86,12 @@ class SMPHead(DecodeHead):
 class Ours:
     """``method`` trained by seglib. ``step`` runs one optimiser step on the next batch."""
 
-    def __init__(self, cell: Cell, manifest: Manifest, weights: Path | None, workers: int):
+    def __init__(self, cell: Cell, prepared: PreparedData, weights: Path | None, workers: int):
         device = choose_device("auto")
-        self.stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
+        num_classes = prepared.manifest.num_classes
+        self.stepper = Stepper(cell=cell, num_classes=num_classes, weights=weights, device=device)
         self.data = TrainSet(
-            manifest=manifest, recipe=cell.recipe, seed=cell.seed, fill=self.stepper.padding_color
+            data=prepared, recipe=cell.recipe, seed=cell.seed, fill=self.stepper.padding_color
         )
         self.batches = load_ahead(self.data.batch, count(), workers=workers)
         self.iteration = 0
@@ -193,7 +194,7 @@ def main() -> None:
         cell = replace(cell, backbone=replace(cell.backbone, weights=str(arguments.weights)))
     recipe = replace(cell.recipe, crop_hw=tuple(arguments.crop or cell.recipe.crop_hw), deterministic=False)
     set_arithmetic(threads=recipe.threads, deterministic=False)
-    manifest = read_manifest(arguments.data)
+    prepared = read_prepared(arguments.data)
     registry.METHODS["smp"] = f"{__name__}:SMPHead"
 
     def build_arms(recipe: Recipe, seed: int) -> tuple[Theirs, Ours, Ours]:
@@ -202,13 +203,13 @@ def main() -> None:
         same, own_head = (
             Ours(
                 replace(cell, method=method, method_options=given, recipe=recipe, seed=seed),
-                manifest,
+                prepared,
                 arguments.weights,
                 arguments.workers,
             )
             for method, given in (("smp", {}), ("deeplabv3plus", options))
         )
-        return Theirs(same, manifest.num_classes, arguments.workers), same, own_head
+        return Theirs(same, prepared.manifest.num_classes, arguments.workers), same, own_head
 
     theirs, ours, _ = arms = build_arms(recipe, 0)
     check_same_network(ours, theirs)
@@ -232,7 +233,7 @@ def main() -> None:
                 for _ in range(recipe.iterations):
                     arm.step()
                 scores = (
-                    f"{split} {miou(arm, manifest, split, theirs.mean, theirs.std):.4f}"
+                    f"{split} {miou(arm, prepared, split, theirs.mean, theirs.std):.4f}"
                     for split in ("val", "test")
                 )
                 print(
@@ -269,17 +270,17 @@ def check_same_network(ours: Ours, theirs: Theirs) -> None:
 
 
 @torch.inference_mode()
-def miou(arm: Ours | Theirs, manifest: Manifest, split: str, mean: Tensor, std: Tensor) -> float:
+def miou(arm: Ours | Theirs, prepared: PreparedData, split: str, mean: Tensor, std: Tensor) -> float:
     """Of the classes that the split holds. Images are padded: SMP wants multiples of the output stride."""
-    num_classes = manifest.num_classes
+    num_classes = prepared.manifest.num_classes
     confusion = np.zeros((num_classes, num_classes), np.int64)
-    for sample in manifest.split(split):
+    for sample in prepared.split(split):
         label = read_label(sample)
         height, width = label.shape
         image = (torch.from_numpy(read_image(sample)).permute(2, 0, 1)[None].to(mean.device) - mean) / std
         logits = arm.logits(F.pad(image, (0, -width % 16, 0, -height % 16)))
         found = logits[0, :, :height, :width].argmax(0).cpu().numpy()
-        valid = label != manifest.ignore_index
+        valid = label != prepared.manifest.ignore_index
         pairs = num_classes * label[valid].astype(np.int64) + found[valid]
         confusion += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
     hits = confusion.diagonal()

@@ -19,6 +19,7 @@ import hashlib
 import io
 import re
 import subprocess
+import threading
 import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,8 @@ READERS = ("compare", "report")
 PROSE = "FIDELITY"
 """The class attribute that says where a method's parts come from."""
 PACKAGE = Path(__file__).parents[1]
+ONE_PARSER = threading.Lock()
+"""Python 3.11 can raise ``SystemError`` where two threads parse at a time, as those that make pages do."""
 
 
 class SourceTree(Protocol):
@@ -184,7 +187,8 @@ class Modules:
         return f"{path}.py", self.tree.read(f"{path}.py")
 
     def _syntax(self, module: str) -> ast.Module:
-        return ast.parse(self.source(module)[1])
+        with ONE_PARSER:
+            return ast.parse(self.source(module)[1])
 
     def _nodes(self, module: str) -> tuple[ast.AST, ...]:
         return tuple(ast.walk(self.syntax(module)))

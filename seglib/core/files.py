@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -124,11 +125,27 @@ def _locked(path: Path, what: str) -> TextIO:
                 return lock
 
 
+def zip_folder(folder: str | os.PathLike, path: str | os.PathLike) -> None:
+    """All files of a folder as the archive ``path``, atomically; equal files give equal bytes.
+
+    Nothing is compressed: how would depend on the version of zlib, and git compresses what it stores.
+    """
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for file in sorted(file for file in Path(folder).rglob("*") if file.is_file()):
+            entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # of 1980-01-01
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, file.read_bytes())
+
+
+def json_text(value: Any) -> str:
+    """``value`` as indented JSON; NaN and infinity are refused."""
+    return json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; NaN and infinity are refused."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    """Write :func:`json_text` atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(json_text(value), encoding="utf-8")
 
 
 def sha256_file(path: str | os.PathLike) -> str:

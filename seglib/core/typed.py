@@ -17,7 +17,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar, Union
 
 T = TypeVar("T")
@@ -113,6 +113,8 @@ def convert(hint: Any, value: Any, where: str, *, recorded: bool = False) -> Any
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
             raise ValueError(f"{where}: expected a list, got {value!r}")
+        if arguments[-1] is Ellipsis and dataclasses.is_dataclass(arguments[0]):
+            return _parse_each(arguments[0], value, where, recorded=recorded)
         if arguments[-1] is Ellipsis:
             arguments = (arguments[0],) * len(value)
         if len(value) != len(arguments):
@@ -155,6 +157,38 @@ def suggest(key: str, valid: Iterable[str]) -> str:
     valid = list(valid)
     near = difflib.get_close_matches(str(key), valid, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; valid: {', '.join(map(str, valid))}"
+
+
+def _parse_each(cls: type[T], values: Sequence[Any], where: str, *, recorded: bool) -> tuple[T, ...]:
+    """:func:`parse` of each value. A data set has 100,000 pairs, so those that are like one before, with its
+    keys and types, are not looked at again.
+    """
+    found: list[T] = []
+    alike: dict[Any, T] = {}
+    for i, value in enumerate(values):
+        shape = (*value, *map(type, value.values())) if isinstance(value, dict) else None
+        if (first := alike.get(shape)) is None:
+            found.append(parse(cls, value, f"{where}[{i}]", recorded=recorded))
+            if shape is not None and _is_flat(cls):
+                alike[shape] = found[-1]
+        else:
+            found.append(object.__new__(cls))
+            vars(found[-1]).update(vars(first) | value)  # as the constructor does, in a fifth of its time
+    return tuple(found)
+
+
+@functools.cache
+def _is_flat(cls: type) -> bool:
+    """Whether any values of the right types make a ``cls``, and stay as they are."""
+    choices = [_choices(hint) for hint in _type_hints(cls).values()]
+    checked = hasattr(cls, "__post_init__")
+    renamed = any(FORMERLY in field.metadata for field in dataclasses.fields(cls))
+    return set().union(*choices) <= {str, int, bool, type(None)} and not checked and not renamed
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """The types that ``hint`` allows."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (Union, types.UnionType) else (hint,)
 
 
 @functools.cache

@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
-import json
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,11 @@ import torch
 
 from seglib.core import code_digest, files, progress
 from seglib.core.tables import csv_text
-from seglib.core.typed import canonical_json
+from seglib.core.typed import plain
 from seglib.cost import complexity, paper_scale
 from seglib.cost.counters import CountersDisagree
 from seglib.cost.paper_scale import Configuration, PaperScaleCost
+from seglib.experiment.records import Audit, AuditIdentity, Cost, Rejection, read, write
 
 
 def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets: list[str]) -> None:
@@ -43,9 +43,7 @@ def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets:
     with ProcessPoolExecutor(workers) if workers > 1 else contextlib.nullcontext() as pool:
         for _ in progress.track((pool.map if pool else map)(work, asked), total=len(asked), what="audit"):
             pass
-    costs = [
-        cost(configuration, _read(record_file(records, configuration))["cost"]) for configuration in asked
-    ]
+    costs = [row(one, read(Audit, record_file(records, one)).cost) for one in asked]
     with files.atomic_path(out) as temporary:
         temporary.write_text(table(costs), encoding="utf-8")
     traced = sum(cost.gmacs is not None for cost in costs)
@@ -60,17 +58,18 @@ def run(*, records: Path, out: Path, max_mem_gib: float, workers: int, datasets:
 def measure(configuration: Configuration, *, records: Path, max_mem_gib: float) -> None:
     """Write the record of a configuration unless one of the same settings and code is there."""
     torch.set_num_threads(1)
-    identity = {
-        "configuration": json.loads(canonical_json(configuration)),
-        "max_mem_gib": max_mem_gib,
-        "code": code_digest.step_code("complexity", method=configuration.method),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "timm", "fvcore")},
-    }
+    identity = AuditIdentity(
+        configuration=plain(configuration),
+        max_mem_gib=max_mem_gib,
+        code=code_digest.step_code("complexity", method=configuration.method),
+        versions={name: importlib.metadata.version(name) for name in ("torch", "timm", "fvcore")},
+    )
     file = record_file(records, configuration)
-    if (before := _read(file)) is not None and before["identity"] == identity:
+    if (before := read(Audit, file)) is not None and before.identity == identity:
         return
+    cost: Cost | Rejection
     try:
-        record = complexity.measure(
+        cost = complexity.measure(
             method=configuration.method,
             method_options={},
             backbone=configuration.backbone,
@@ -81,16 +80,16 @@ def measure(configuration: Configuration, *, records: Path, max_mem_gib: float) 
     except CountersDisagree as error:
         raise ValueError(f"{configuration.name}: {error}") from None
     except ValueError as error:  # of the method: it cannot use these maps
-        record = {"rejected": str(error)}
-    files.write_json(file, {"identity": identity, "cost": record})
+        cost = Rejection(rejected=str(error))
+    write(file, Audit(identity=identity, cost=cost))
 
 
 def record_file(records: Path, configuration: Configuration) -> Path:
     return records / f"{configuration.name}.json"
 
 
-def cost(configuration: Configuration, record: dict[str, Any]) -> PaperScaleCost:
-    """The row of a record."""
+def row(configuration: Configuration, cost: Cost | Rejection) -> PaperScaleCost:
+    """The row of the table."""
     names = ("params", "params_head", "gmacs_conv_matmul", "gmacs_conv_matmul_head", "gmacs", "mem_gib")
     return PaperScaleCost(
         method=configuration.method,
@@ -99,8 +98,8 @@ def cost(configuration: Configuration, record: dict[str, Any]) -> PaperScaleCost
         dataset=configuration.dataset,
         input_hw=configuration.input_hw,
         num_classes=configuration.num_classes,
-        rejected=record.get("rejected", ""),
-        **{name: record.get(name) for name in names},
+        rejected=getattr(cost, "rejected", ""),
+        **{name: getattr(cost, name, None) for name in names},
     )
 
 
@@ -118,7 +117,3 @@ def _spell(name: str, value: Any) -> str:
     if name == "mem_gib":
         return f"{value:.2f}"
     return f"{value:.9f}" if isinstance(value, float) else str(value)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -9,7 +9,6 @@ Above ``max_mem_gib`` fvcore does not run; the numbers of fvcore alone are then 
 docs/cost.md says more.
 """
 
-import dataclasses
 import functools
 import importlib.metadata
 import json
@@ -19,7 +18,8 @@ from typing import Any
 
 import torch
 
-from seglib.core import checksums, files
+from seglib.core import checksums
+from seglib.core.typed import plain
 from seglib.cost.counters import (
     CountersDisagree,
     MetaCounts,
@@ -28,7 +28,9 @@ from seglib.cost.counters import (
     count_meta,
     count_traced,
 )
+from seglib.experiment import records
 from seglib.experiment.recipe import Backbone
+from seglib.experiment.records import Cost, CounterRun, ModuleCost
 from seglib.models.segmentor import build_segmentor
 
 PARTS = {"backbone": "encoder", "head": "method"}
@@ -55,7 +57,7 @@ def run(
     max_mem_gib: float = 8.0,
 ) -> None:
     """Print the cost of a model as a table or as JSON, and write the JSON to ``out`` where given."""
-    record = measure(
+    cost = measure(
         method=method,
         method_options=method_options,
         backbone=backbone,
@@ -64,9 +66,9 @@ def run(
         max_mem_gib=max_mem_gib,
     )
     if out is not None:
-        files.write_json(out, record)
+        records.write(out, cost)
         checksums.seal(out.with_suffix(".sha256"), [out])
-    print(json.dumps(record, indent=1) if as_json else table(record))
+    print(json.dumps(plain(cost), indent=1) if as_json else table(cost))
 
 
 def measure(
@@ -77,8 +79,8 @@ def measure(
     input_hw: tuple[int, int],
     num_classes: int,
     max_mem_gib: float = 8.0,
-) -> dict[str, Any]:
-    """The cost of a model for one image of ``input_hw`` pixels, as plain JSON values.
+) -> Cost:
+    """The cost of a model for one image of ``input_hw`` pixels.
 
     fvcore runs where the forward pass needs at most ``max_mem_gib`` (0: never, which costs no arithmetic).
     Raises ``ValueError`` where the counters disagree, or where method and backbone do not go together.
@@ -101,19 +103,18 @@ def measure(
             check_agreement(traced, meta, tuple(PARTS.values()))
         except CountersDisagree as error:
             raise CountersDisagree(f"method {method!r} with backbone {backbone.model!r}: {error}") from None
-    asked = {
-        "schema": 1,
-        "method": method,
-        "method_options": method_options,
-        "backbone": dataclasses.asdict(backbone),
-        "input_hw": list(input_hw),
-        "num_classes": num_classes,
-    }
-    return asked | summarise(traced, meta, max_mem_gib=max_mem_gib)
+    return Cost(
+        method=method,
+        method_options=method_options,
+        backbone=backbone,
+        input_hw=input_hw,
+        num_classes=num_classes,
+        **summarise(traced, meta, max_mem_gib=max_mem_gib),
+    )
 
 
 def summarise(traced: OperationCounts | None, meta: MetaCounts, *, max_mem_gib: float) -> dict[str, Any]:
-    """The numbers of a record. Keys with ``gmacs`` are 10^9 MACs; ``null``: fvcore did not run."""
+    """The numbers of a :class:`Cost`."""
     counts = traced or meta
     record: dict[str, Any] = {
         "params": _parameters(meta, ""),
@@ -135,57 +136,57 @@ def summarise(traced: OperationCounts | None, meta: MetaCounts, *, max_mem_gib: 
             "elementwise": traced and traced.of_kind("elementwise"),
         },
         "macs_by_operator": dict(counts.macs[""].most_common()),
-        "modules": [row if traced else row | {"macs": None} for row in _modules(counts, meta)],
+        "modules": tuple(
+            ModuleCost(**(row if traced else row | {"macs": None})) for row in _modules(counts, meta)
+        ),
         "unsupported_ops": traced and dict(traced.unsupported_ops[""]),
         "counters": {
-            "fvcore": {
-                "version": importlib.metadata.version("fvcore"),
-                "ran": traced is not None,
-                "why_not": None
-                if traced
-                else f"needs {meta.mem_gib:.2f} GiB, allowed are {max_mem_gib:g} GiB",
-            },
-            "torch": {"version": torch.__version__, "ran": True, "why_not": None},
+            "fvcore": CounterRun(
+                version=importlib.metadata.version("fvcore"),
+                ran=traced is not None,
+                why_not=None if traced else f"needs {meta.mem_gib:.2f} GiB, allowed are {max_mem_gib:g} GiB",
+            ),
+            "torch": CounterRun(version=torch.__version__, ran=True, why_not=None),
         },
         "mem_gib": meta.mem_gib,
-        "conventions": list(CONVENTIONS),
+        "conventions": CONVENTIONS,
     }
 
 
-def table(record: dict[str, Any]) -> str:
-    """A record as text for a terminal."""
-    height, width = record["input_hw"]
-    traced = record["gmacs"] is not None
-    stride = record["backbone"]["output_stride"]
-    backbone = record["backbone"]["model"] + (f" at output stride {stride}" if stride else "")
+def table(cost: Cost) -> str:
+    """A cost as text for a terminal."""
+    height, width = cost.input_hw
+    stride = cost.backbone.output_stride
+    backbone = cost.backbone.model + (f" at output stride {stride}" if stride else "")
     lines = [
-        f"{record['method']}, {backbone}: one image of {height}x{width}, {record['num_classes']} classes",
+        f"{cost.method}, {backbone}: one image of {height}x{width}, {cost.num_classes} classes",
         "",
         f"{'':<34}{'params M':>10}{'conv+matmul GMAC':>19}{'all GMAC':>12}",
     ]
-    for row in record["modules"]:
-        total = f"{row['macs'] / 1e9:12.3f}" if traced else f"{'-':>12}"
-        name = row["name"] if row["depth"] == 0 else f"  {row['name']}"
-        lines.append(f"{name:<34}{row['params'] / 1e6:10.3f}{row['macs_conv_matmul'] / 1e9:19.3f}{total}")
-    total = f"{record['gmacs']:12.3f}" if traced else f"{'-':>12}"
+    for row in cost.modules:
+        name = row.name if row.depth == 0 else f"  {row.name}"
+        total = _column(None if row.macs is None else row.macs / 1e9)
+        lines.append(f"{name:<34}{row.params / 1e6:10.3f}{row.macs_conv_matmul / 1e9:19.3f}{total}")
     lines += [
-        f"{'total':<34}{record['params'] / 1e6:10.3f}{record['gmacs_conv_matmul']:19.3f}{total}",
-        f"{'  as GFLOPs (2 x GMACs)':<44}{record['gflops_conv_matmul']:19.3f}"
-        + (f"{record['gflops']:12.3f}" if traced else f"{'-':>12}"),
+        f"{'total':<34}{cost.params / 1e6:10.3f}{cost.gmacs_conv_matmul:19.3f}{_column(cost.gmacs)}",
+        f"{'  as GFLOPs (2 x GMACs)':<44}{cost.gflops_conv_matmul:19.3f}{_column(cost.gflops)}",
         "",
-        f"{record['params_training_only'] / 1e6:.3f} M of the parameters serve training only.",
+        f"{cost.params_training_only / 1e6:.3f} M of the parameters serve training only.",
     ]
-    if traced:
-        missing = (
-            ", ".join(f"{op} ({n}x)" for op, n in sorted(record["unsupported_ops"].items())) or "nothing"
+    if cost.unsupported_ops is None:
+        return "\n".join(
+            [*lines, f"fvcore did not run ({cost.counters['fvcore'].why_not}): torch's count only."]
         )
-        lines += [
-            f"Elementwise operators: {record['elementwise_share']:.2%} of all MACs. Not counted: {missing}.",
-            "fvcore and torch agree on all convolutions and matrix products.",
-        ]
-    else:
-        lines += [f"fvcore did not run ({record['counters']['fvcore']['why_not']}): torch's count only."]
+    missing = ", ".join(f"{op} ({n}x)" for op, n in sorted(cost.unsupported_ops.items())) or "nothing"
+    lines += [
+        f"Elementwise operators: {cost.elementwise_share:.2%} of all MACs. Not counted: {missing}.",
+        "fvcore and torch agree on all convolutions and matrix products.",
+    ]
     return "\n".join(lines)
+
+
+def _column(giga: float | None) -> str:
+    return f"{'-':>12}" if giga is None else f"{giga:12.3f}"
 
 
 def _modules(counts: OperationCounts, meta: MetaCounts) -> Iterable[dict[str, Any]]:

@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from seglib.core import checksums, files, provenance
+from seglib.core import checksums, provenance
+from seglib.experiment import records
 from seglib.experiment.recipe import Backbone
+from seglib.experiment.records import Latency, Speed
 from seglib.models.segmentor import build_segmentor
 from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
 from seglib.numerics.precision import autocast
@@ -73,42 +75,41 @@ def run(
         explain_out_of_memory(chosen, what, "lower --batch-size or --input"),
     ):
         timing = measure(forward, device=chosen, warmup=warmup, repeats=repeats)
-    record = {
-        "schema": 1,
-        "method": method,
-        "method_options": method_options,
-        "backbone": dataclasses.asdict(backbone),
-        "input_hw": list(input_hw),
-        "num_classes": num_classes,
-        "batch_size": batch_size,
-        "device": chosen.type,
-        "precision": precision,
-        "memory_format": "channels_last",
-        "threads": threads,
-        "warmup": warmup,
-        "repeats": repeats,
-        "latency_ms": summarise([1e3 * s for s in timing.latencies_s]),
-        "latencies_ms": [round(1e3 * s, 4) for s in timing.latencies_s],
-        "images_per_s": batch_size * repeats / timing.queued_s,
-        "peak_mem_gib": peak_memory_gib(chosen),
-        "peak_mem_of": "torch's allocations on the GPU" if chosen.type == "cuda" else "the process",
+    speed = Speed(
+        method=method,
+        method_options=method_options,
+        backbone=backbone,
+        input_hw=input_hw,
+        num_classes=num_classes,
+        batch_size=batch_size,
+        device=chosen.type,
+        precision=precision,
+        memory_format="channels_last",
+        threads=threads,
+        warmup=warmup,
+        repeats=repeats,
+        latency_ms=summarise([1e3 * s for s in timing.latencies_s]),
+        latencies_ms=tuple(round(1e3 * s, 4) for s in timing.latencies_s),
+        images_per_s=batch_size * repeats / timing.queued_s,
+        peak_mem_gib=peak_memory_gib(chosen),
+        peak_mem_of="torch's allocations on the GPU" if chosen.type == "cuda" else "the process",
         **provenance.describe(),
-    }
+    )
     if out is not None:
-        files.write_json(out, record)
+        records.write(out, speed)
         checksums.seal(out.with_suffix(".sha256"), [out])
-    print(text(record))
+    print(text(speed))
 
 
 @dataclasses.dataclass(frozen=True)
-class Timing:
+class Durations:
     latencies_s: list[float]
     """Times of single calls, each waited for."""
     queued_s: float
     """Time of as many calls, waited for once at the end."""
 
 
-def measure(forward: Callable[[], None], *, device: torch.device, warmup: int, repeats: int) -> Timing:
+def measure(forward: Callable[[], None], *, device: torch.device, warmup: int, repeats: int) -> Durations:
     """Time ``repeats`` calls of ``forward`` after ``warmup`` ones."""
     _time(forward, device, warmup)
     if device.type == "cuda":
@@ -116,37 +117,27 @@ def measure(forward: Callable[[], None], *, device: torch.device, warmup: int, r
     latencies_s = [_time(forward, device, 1) for _ in range(repeats)]
     # A CPU has no queue: running everything again would tell nothing new.
     queued_s = _time(forward, device, repeats) if device.type == "cuda" else sum(latencies_s)
-    return Timing(latencies_s=latencies_s, queued_s=queued_s)
+    return Durations(latencies_s=latencies_s, queued_s=queued_s)
 
 
-def summarise(values: list[float]) -> dict[str, float]:
-    """Median, quartiles and their distance (``iqr``), least and greatest."""
+def summarise(values: list[float]) -> Latency:
     low, median, high = np.percentile(values, [25, 50, 75]).tolist()
-    return {
-        "median": median,
-        "q25": low,
-        "q75": high,
-        "iqr": high - low,
-        "min": min(values),
-        "max": max(values),
-    }
+    return Latency(median=median, q25=low, q75=high, iqr=high - low, min=min(values), max=max(values))
 
 
-def text(record: dict[str, Any]) -> str:
-    """A record as lines for a terminal."""
-    latency = record["latency_ms"]
-    size = "x".join(map(str, record["input_hw"]))
-    hardware = (
-        record["gpu"] if record["device"] == "cuda" else f"{record['cpu']}, {record['threads']} threads"
-    )
+def text(speed: Speed) -> str:
+    """A speed as lines for a terminal."""
+    latency = speed.latency_ms
+    size = "x".join(map(str, speed.input_hw))
+    hardware = speed.gpu if speed.device == "cuda" else f"{speed.cpu}, {speed.threads} threads"
     return "\n".join(
         [
-            f"{record['method']}, {record['backbone']['model']}: batch {record['batch_size']} of {size}",
-            f"{hardware}, torch {record['versions']['torch']}, {record['precision']}",
-            f"latency {latency['median']:.2f} ms (median of {record['repeats']}; "
-            f"quartiles {latency['q25']:.2f} and {latency['q75']:.2f})",
-            f"throughput {record['images_per_s']:.2f} images/s",
-            f"memory at most {record['peak_mem_gib']:.2f} GiB ({record['peak_mem_of']})",
+            f"{speed.method}, {speed.backbone.model}: batch {speed.batch_size} of {size}",
+            f"{hardware}, torch {speed.versions['torch']}, {speed.precision}",
+            f"latency {latency.median:.2f} ms (median of {speed.repeats}; "
+            f"quartiles {latency.q25:.2f} and {latency.q75:.2f})",
+            f"throughput {speed.images_per_s:.2f} images/s",
+            f"memory at most {speed.peak_mem_gib:.2f} GiB ({speed.peak_mem_of})",
         ]
     )
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seglib.core import registry
-from seglib.core.files import atomic_path, format_checksums, read_checksums, sha256_file, write_json
+from seglib.core.files import atomic_path, format_checksums, read_checksums, sha256_file
 from seglib.core.progress import track
 from seglib.data.archives import extract
 from seglib.data.sets.base import DataSet, Source
 from seglib.data.transfer import Transfer, fetch
-from seglib.experiment import paths
+from seglib.experiment import paths, records
+from seglib.experiment.records import RawData
 
 THREADS = 4
 FETCHED = ".archives"
@@ -54,7 +55,7 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
         root = out
         origin = {
             "source": "archives",
-            "archives": [_origin(source, mirror) for source in description.SOURCES],
+            "archives": tuple(_origin(source, mirror) for source in description.SOURCES),
         }
         checksums = _unpack(description, out, mirror, marker)
     else:
@@ -69,17 +70,14 @@ def run(*, dataset: str, out: Path, mirror: str | None, data_root: str | None) -
     with atomic_path(out / "files.sha256") as temporary:
         temporary.write_text(listing, encoding="utf-8")
     size_bytes = sum((root / path).stat().st_size for path in checksums)
-    write_json(
-        marker,
-        {
-            "schema": 1,
-            "dataset": dataset,
-            **origin,
-            "files": len(checksums),
-            "bytes": size_bytes,
-            "manifest_sha256": hashlib.sha256(listing.encode()).hexdigest(),
-        },
+    raw_data = RawData(
+        dataset=dataset,
+        **origin,
+        files=len(checksums),
+        bytes=size_bytes,
+        manifest_sha256=hashlib.sha256(listing.encode()).hexdigest(),
     )
+    records.write(marker, raw_data)
 
 
 def _check_own(description: DataSet, root: Path) -> dict[str, str]:

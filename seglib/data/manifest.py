@@ -1,4 +1,7 @@
-"""The manifest of a prepared data set: its classes, its splits and the checksum of every file."""
+"""A prepared data set: its manifest, and the images and labels of its splits in a fixed order.
+
+The order of the samples is part of every training: draws depend on an image's place in it.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from seglib.experiment import records
+from seglib.experiment.records import Manifest
 from seglib.numerics.seeds import derive_seed
 
 
@@ -24,75 +28,64 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Manifest:
-    """Description of a prepared data set."""
+class PreparedData:
+    """A prepared data set, or a part of it."""
 
-    dataset: str
-    class_names: tuple[str, ...]
-    colors: tuple[tuple[int, int, int], ...]
-    flip_pairs: tuple[tuple[int, int], ...]
-    ignore_index: int
-    splits: dict[str, tuple[Sample, ...]]
-    data_digest: str
+    manifest: Manifest
+    folder: Path
+    limit: int | None = None
+    """At most so many images of each split, chosen by ``seed``; ``None``: all."""
+    seed: int = 0
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-    def limited(self, count: int | None, *, seed: int) -> "Manifest":
-        """A choice by ``seed`` of ``count`` images or fewer of each split, in their order; ``None``: all.
+    def limited(self, count: int | None, *, seed: int) -> "PreparedData":
+        """A choice by ``seed`` of ``count`` images or fewer of each split; ``None``: all.
 
         A larger count contains the images of a smaller one.
         """
-        if count is None:
-            return self
-        return replace(self, splits={name: self._choose(name, count, seed) for name in self.splits})
-
-    def _choose(self, split: str, count: int, seed: int) -> tuple[Sample, ...]:
-        samples = self.splits[split]
-        rng = np.random.default_rng(derive_seed(self.dataset, "limit", split, seed))
-        return tuple(samples[index] for index in sorted(rng.permutation(len(samples))[:count]))
+        return replace(self, limit=count, seed=seed)
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """The samples of a split; ``ValueError`` when there is none of that name, or nothing in it."""
-        if not self.splits.get(name):
-            filled = ", ".join(key for key, samples in self.splits.items() if samples)
-            raise ValueError(f"data set {self.dataset} has no images in split {name!r}; it has {filled}")
-        return self.splits[name]
+        """The samples of a split by id, whatever order the manifest has.
+
+        ``ValueError`` when there is no split of that name, or nothing in it.
+        """
+        splits = self.manifest.all_splits
+        if not splits.get(name):
+            filled = ", ".join(key for key, pairs in splits.items() if pairs)
+            raise ValueError(
+                f"data set {self.manifest.dataset} has no images in split {name!r}; it has {filled}"
+            )
+        pairs = sorted(splits[name], key=lambda pair: pair.id)
+        return tuple(
+            Sample(
+                id=pair.id,
+                image=self.folder / pair.image,
+                image_sha256=pair.image_sha256,
+                label=None if pair.label is None else self.folder / pair.label,
+                label_sha256=pair.label_file_sha256,
+                height=pair.height,
+                width=pair.width,
+            )
+            for pair in (pairs[index] for index in self._choose(name, len(pairs)))
+        )
+
+    def _choose(self, split: str, available: int) -> list[int]:
+        """Places of the samples that are taken, ascending."""
+        if self.limit is None:
+            return list(range(available))
+        rng = np.random.default_rng(derive_seed(self.manifest.dataset, "limit", split, self.seed))
+        return sorted(rng.permutation(available)[: self.limit].tolist())
 
 
-def read_manifest_file(folder: Path) -> records.Manifest:
+def read_manifest_file(folder: Path) -> Manifest:
     """What ``manifest.json`` holds. ``ValueError`` when it is missing, damaged or of another schema."""
     path = Path(folder) / "manifest.json"
-    manifest = records.read(records.Manifest, path)
+    manifest = records.read(Manifest, path)
     if manifest is None:
         raise ValueError(f"{path} does not exist: prepare the data set first (seglib prepare)")
     return manifest
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a prepared data set; errors as in :func:`read_manifest_file`."""
-    folder, manifest = Path(folder), read_manifest_file(folder)
-    return Manifest(
-        dataset=manifest.dataset,
-        class_names=manifest.class_names,
-        colors=manifest.colors,
-        flip_pairs=manifest.flip_pairs,
-        ignore_index=manifest.ignore_index,
-        splits={
-            name: tuple(
-                Sample(
-                    id=pair.id,
-                    image=folder / pair.image,
-                    image_sha256=pair.image_sha256,
-                    label=None if pair.label is None else folder / pair.label,
-                    label_sha256=pair.label_file_sha256,
-                    height=pair.height,
-                    width=pair.width,
-                )
-                for pair in pairs
-            )
-            for name, pairs in manifest.all_splits.items()
-        },
-        data_digest=manifest.data_digest,
-    )
+def read_prepared(folder: Path) -> PreparedData:
+    """The prepared data set in a folder; errors as in :func:`read_manifest_file`."""
+    return PreparedData(read_manifest_file(folder), Path(folder))

@@ -14,6 +14,7 @@ import json
 import os
 import platform
 from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from io import BytesIO
@@ -29,8 +30,11 @@ from seglib.core import registry
 from seglib.core.code_digest import step_code
 from seglib.core.files import atomic_path, naming_full_disk
 from seglib.core.progress import track
+from seglib.core.typed import canonical_json
 from seglib.data.label_formats import IGNORE_INDEX
 from seglib.data.sets.base import DataSet, Item, open_image
+from seglib.experiment import records
+from seglib.experiment.records import About, ImagePair, LabelClass, Manifest, RawData
 
 
 def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
@@ -49,83 +53,80 @@ def run(*, dataset: str, raw: Path, out: Path, workers: int) -> None:
     items = description.find(root)
     _refuse_strangers(out / "labels", {_label_path(item) for item in items if item.label})
     journal = _Journal(out / ".prepare.jsonl", step_code("prepare", dataset=dataset))
-    records = _convert_all(description, items, root, out, journal, workers)
+    converted = _convert_all(description, items, root, out, journal, workers)
 
-    splits: dict[str, list[dict[str, Any]]]
+    splits: dict[str, list[ImagePair]]
     splits = {name: [] for name, split in description.SPLITS.items() if split.labels}
-    unlabelled: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    unlabelled: dict[str, list[ImagePair]] = defaultdict(list)
     histogram = {split: np.zeros(len(description.CLASSES) + 1, np.int64) for split in splits}
-    for item, record in zip(items, records, strict=True):
+    for item, record in zip(items, converted, strict=True):
         image = root / item.image
         path = str(image) if is_users else Path(os.path.relpath(image, out)).as_posix()
-        entry = {"id": item.id, "image": path} | record["pair"]
+        pair = ImagePair(id=item.id, image=path, label=item.label and _label_path(item), **record["pair"])
         if item.label:
-            splits[item.split].append(entry | {"label": _label_path(item)})
+            splits[item.split].append(pair)
             histogram[item.split] += record["histogram"]
         else:
-            unlabelled[item.split].append(entry)
+            unlabelled[item.split].append(pair)
     os.sync()
     _write_if_new(out / "classes.txt", class_file(description))
-    manifest = {
-        "schema": 2,
-        "dataset": dataset,
+    manifest = Manifest(
+        dataset=dataset,
         **class_table(description),
-        "splits": splits,
-        "unlabelled": unlabelled,
-        "label_histogram": {split: counts.tolist() for split, counts in histogram.items()},
-        "data_digest": data_digest(splits, class_table(description)),
-        "about": {
-            "title": description.TITLE,
-            "evaluation": description.EVALUATION,
-            "licence": description.LICENCE,
-            "citation": description.CITATION,
-        },
-        "software": {
+        splits={name: tuple(pairs) for name, pairs in splits.items()},
+        unlabelled={name: tuple(pairs) for name, pairs in unlabelled.items()},
+        label_histogram={split: tuple(counts.tolist()) for split, counts in histogram.items()},
+        data_digest=data_digest(splits, class_table(description)),
+        about=About(
+            title=description.TITLE,
+            evaluation=description.EVALUATION,
+            licence=description.LICENCE,
+            citation=description.CITATION,
+        ),
+        software={
             "seglib": __version__,
             "python": platform.python_version(),
             "numpy": np.__version__,
             "pillow": PIL.__version__,
         },
-    }
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    _write_if_new(out / "manifest.json", text.encode())
+    )
+    _write_if_new(out / "manifest.json", records.text(manifest).encode())
     journal.path.unlink(missing_ok=True)
 
 
-def data_digest(splits: dict[str, list[dict[str, Any]]], class_table: dict[str, Any]) -> str:
+def data_digest(splits: Mapping[str, Iterable[ImagePair]], class_table: dict[str, Any]) -> str:
     """SHA-256 over what a result can depend on: every pair's id, split and pixels, and the classes.
 
     Paths, PNG bytes and versions are left out, so that equal data have equal digests everywhere, and so are
     images without labels: no number depends on them.
     """
     pairs = sorted(
-        [pair["id"], split, pair["image_sha256"], pair["label_sha256"]]
+        [pair.id, split, pair.image_sha256, pair.label_sha256]
         for split, pairs in splits.items()
         for pair in pairs
     )
-    text = json.dumps([pairs, class_table], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(canonical_json([pairs, class_table]).encode()).hexdigest()
 
 
 def _root(raw: Path) -> tuple[Path, bool]:
     """The folder of the raw files, and whether it is the user's own."""
     marker = raw / "source.json"
-    if not marker.exists():
+    source = records.read(RawData, marker)
+    if source is None:
         raise ValueError(
             f"{marker}: missing, so the raw files are not known to be complete; run download first"
         )
-    source = json.loads(marker.read_text("utf-8"))
-    return (Path(source["data_root"]), True) if "data_root" in source else (raw, False)
+    return (raw, False) if source.data_root is None else (Path(source.data_root), True)
 
 
 def class_table(description: DataSet) -> dict[str, Any]:
     """The part of a manifest that follows from the data set's description alone."""
     return {
-        "classes": [
-            {"name": name, "color": list(color)}
+        "classes": tuple(
+            LabelClass(name=name, color=color)
             for name, color in zip(description.CLASSES, description.PALETTE, strict=True)
-        ],
-        "flip_pairs": [list(pair) for pair in description.FLIP_PAIRS],
+        ),
+        "flip_pairs": description.FLIP_PAIRS,
         "ignore_index": IGNORE_INDEX,
     }
 

@@ -7,7 +7,6 @@ with what is published. Prints one line for whatever is missing, extra or change
 if there is any.
 """
 
-import json
 import os
 import sys
 from collections import Counter, defaultdict
@@ -20,11 +19,11 @@ from typing import NamedTuple
 from seglib.core import registry
 from seglib.core.files import sha256_file
 from seglib.core.progress import track
-from seglib.core.typed import plain
 from seglib.data.manifest import read_manifest_file
 from seglib.data.prepare import class_file, class_table, data_digest
 from seglib.data.sets.base import DataSet, read_checksums
-from seglib.experiment.records import Manifest
+from seglib.experiment import records
+from seglib.experiment.records import Manifest, RawData
 
 MAX_LINES = 20
 """Lines per kind of finding; the rest is counted by folder."""
@@ -92,12 +91,15 @@ def run(*, dataset: str, data: Path | None, raw: Path | None, workers: int) -> N
 def _raw_files(raw: Path) -> tuple[Path, dict[str, str], list[Finding]]:
     """The folder of the raw files, download's records of each, and which of these records are gone."""
     findings, root, listing = [], raw, {}
+    marker = raw / "source.json"
     try:
-        root = Path(json.loads((raw / "source.json").read_text("utf-8")).get("data_root", raw))
-    except FileNotFoundError:
-        findings.append(Finding("missing", str(raw / "source.json"), "the raw files may be incomplete"))
-    except ValueError:
-        findings.append(Finding("changed", str(raw / "source.json"), "not valid JSON"))
+        source = records.read(RawData, marker)
+        if source is None:
+            findings.append(Finding("missing", str(marker), "the raw files may be incomplete"))
+        elif source.data_root is not None:
+            root = Path(source.data_root)
+    except ValueError as error:
+        findings.append(Finding("changed", str(marker), str(error).removeprefix(f"{marker}: ")))
     try:
         listing = read_checksums(raw / "files.sha256")
     except FileNotFoundError:
@@ -148,10 +150,10 @@ def _tables(description: DataSet, manifest: Manifest, data: Path) -> Iterator[Fi
         is_left_out = split.labels is None and not found  # as anyone may who has no use for it
         if found != split.size and not is_left_out:
             yield Finding("wrong", f"split {name}", f"{found:,} images, published are {split.size:,}")
-    classes = {name: plain(getattr(manifest, name)) for name in ("classes", "flip_pairs", "ignore_index")}
+    classes = {name: getattr(manifest, name) for name in class_table(description)}
     if classes != class_table(description):
         yield Finding("wrong", path, "its classes are not those of this version; prepare the data set again")
-    if data_digest(plain(manifest.splits), classes) != manifest.data_digest:
+    if data_digest(manifest.splits, classes) != manifest.data_digest:
         yield Finding("wrong", path, "its data digest is not that of its files; prepare again")
     if (data / ".prepare.jsonl").exists():
         yield Finding("wrong", str(data / ".prepare.jsonl"), "prepare was interrupted; run it to its end")

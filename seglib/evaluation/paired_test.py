@@ -1,7 +1,6 @@
 """One result against another of the same images: ``seglib score --against``."""
 
 import functools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from seglib.core.typed import plain
+from seglib.experiment import records
+from seglib.experiment.records import Against, ImageComparison, Metrics
 from seglib.metrics import scores, statistics
 from seglib.metrics.counts import FILE_NAME, ROWS, Counts, Settings
 
@@ -30,12 +32,15 @@ def load_other(against: Path) -> Counts:
     counts = Counts.load(file)
     means = _flat_means(counts.settings, counts.total())
     try:
-        recorded = _flat(json.loads(against.read_text("utf-8")))
-        values = np.array([recorded[name] for name in means], float)  # null becomes NaN
-    except (ValueError, KeyError, TypeError, AttributeError):
+        recorded = records.read(Metrics, against)
+    except ValueError as error:
         raise ValueError(
             f"{against}: not a metrics.json of seglib score; give one, or a counts.npz"
-        ) from None
+        ) from error
+    if recorded is None:
+        raise ValueError(f"{against}: no such file; give a metrics.json of seglib score, or a counts.npz")
+    flat = _flat(plain(recorded))
+    values = np.array([flat[name] for name in means], float)  # None becomes NaN
     if not np.allclose(values, list(means.values()), rtol=0, atol=TOLERANCE, equal_nan=True):
         raise ValueError(
             f"{against}: does not follow from {file}, which is of another result; score it again, elsewhere"
@@ -43,9 +48,9 @@ def load_other(against: Path) -> Counts:
     return counts
 
 
-def compare(counts: Counts, other: Counts) -> dict[str, Any]:
-    """Paired bootstrap over images of ``counts`` minus ``other``; ``ValueError`` unless both are of the same
-    images and labels, scored with the same settings.
+def compare(counts: Counts, other: Counts, *, file: str) -> Against:
+    """Paired bootstrap over images of ``counts`` minus ``other``, which are those of ``file``; ``ValueError``
+    unless both are of the same images and labels, scored with the same settings.
     """
     require_same_task(counts.settings, counts.images, other)
     tables = counts.per_image(), other.per_image()
@@ -57,12 +62,13 @@ def compare(counts: Counts, other: Counts) -> dict[str, Any]:
     compared = statistics.paired_bootstrap(
         *tables, functools.partial(_flat_means, counts.settings), resamples=RESAMPLES, confidence=CONFIDENCE
     )
-    return {
-        "question": "is this result better on images like these, given these two trainings?",
-        "method": f"paired bootstrap over images, {RESAMPLES} resamples",
-        "confidence": CONFIDENCE,
-        "metrics": {name: asdict(comparison) for name, comparison in compared.items()},
-    }
+    return Against(
+        file=file,
+        question="is this result better on images like these, given these two trainings?",
+        method=f"paired bootstrap over images, {RESAMPLES} resamples",
+        confidence=CONFIDENCE,
+        metrics={name: ImageComparison(**asdict(comparison)) for name, comparison in compared.items()},
+    )
 
 
 def require_same_task(settings: Settings, images: Sequence[str], other: Counts) -> None:

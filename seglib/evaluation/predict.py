@@ -12,7 +12,6 @@ Legend: `B` batch, `K` classes, `H, W` image and label size.
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +23,16 @@ from safetensors.torch import load_file
 
 from seglib.core import code_digest, provenance, registry
 from seglib.core.checksums import seal
-from seglib.core.files import atomic_folder, sha256_file, write_json
+from seglib.core.files import atomic_folder, sha256_file
 from seglib.core.progress import track
 from seglib.data.label_formats import IGNORE_INDEX
-from seglib.data.manifest import Manifest, Sample, read_manifest
+from seglib.data.manifest import Sample, read_prepared
 from seglib.data.samples import load_ahead, read_image
 from seglib.evaluation.test_time_augmentation import average_views, view_sizes
+from seglib.experiment import records
 from seglib.experiment.cell import Cell
 from seglib.experiment.recipe import Protocol
+from seglib.experiment.records import Manifest, Prediction
 from seglib.models.segmentor import Segmentor, build_segmentor
 from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
 
@@ -54,8 +55,8 @@ def run(
     does not suffice.
     """
     cell = read_cell(model)
-    manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
-    samples = manifest.split(split)
+    prepared = read_prepared(data).limited(cell.limit, seed=cell.seed)
+    manifest, samples = prepared.manifest, prepared.split(split)
     values, colors = np.arange(manifest.num_classes, dtype=np.uint8), manifest.colors
     if any(sample.label is None for sample in samples):
         values, colors = _as_published(manifest)
@@ -76,17 +77,17 @@ def run(
         )
         for sample, labels in track(maps, total=len(samples), what=f"predict {cell.id} {split}"):
             write_label_map(folder / f"{sample.id}.png", values[labels], colors)
-    record = {
+    record = Prediction(
         **origin,
-        "split": split,
-        "protocol": asdict(protocol),
-        "num_images": len(samples),
-        "data_digest": manifest.data_digest,
-        "device": device.type,
-        "peak_mem_gib": round(peak_memory_gib(device), 3),
-        "finished": provenance.now(),
-    }
-    write_json(out.parent / "prediction.json", record)
+        split=split,
+        protocol=protocol,
+        num_images=len(samples),
+        data_digest=manifest.data_digest,
+        device=device.type,
+        peak_mem_gib=round(peak_memory_gib(device), 3),
+        finished=provenance.now(),
+    )
+    records.write(out.parent / "prediction.json", record)
     seal(out.parent / "predict.sha256", [*sorted(out.rglob("*.png")), out.parent / "prediction.json"])
 
 
@@ -101,10 +102,10 @@ def describe_origin(cell: Cell, model: Path) -> dict[str, Any]:
 
 def read_cell(folder: Path) -> Cell:
     """The cell of a trained model's folder."""
-    try:
-        return Cell.from_json((folder / "cell.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{folder}/cell.json does not exist: train the cell first (seglib train)") from None
+    cell = records.read(Cell, folder / "cell.json")
+    if cell is None:
+        raise ValueError(f"{folder}/cell.json does not exist: train the cell first (seglib train)")
+    return cell
 
 
 def load_segmentor(cell: Cell, weights: Path, num_classes: int) -> Segmentor:

@@ -8,19 +8,20 @@ ends with an error after all others are done.
 
 import sys
 from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image
 
 from seglib.core import provenance, registry
-from seglib.core.files import atomic_path, write_json
+from seglib.core.files import atomic_path
 from seglib.core.progress import track
 from seglib.data.painting import blend
 from seglib.data.samples import load_ahead
 from seglib.evaluation.predict import describe_origin, load_segmentor, predict, read_cell, write_label_map
+from seglib.experiment import records
 from seglib.experiment.recipe import Protocol
+from seglib.experiment.records import OwnPrediction
 from seglib.numerics.devices import choose_device, set_arithmetic
 
 UPRIGHT = {
@@ -68,16 +69,16 @@ def run(*, model: Path, images: Path, protocol: Protocol, out: Path, device: str
             write_label_map(temporary, labels, dataset.PALETTE)
         with atomic_path(out / "overlays" / f"{name}.png") as temporary:
             Image.fromarray(blend(image, labels, dataset.PALETTE)).save(temporary, format="PNG")
-    record = {
+    record = OwnPrediction(
         **origin,
-        "protocol": asdict(protocol),
-        "classes": list(dataset.CLASSES),
-        "num_images": len(files) - len(failures),
-        "failures": failures,
-        "device": device.type,
-        "finished": provenance.now(),
-    }
-    write_json(out / "prediction.json", record)
+        protocol=protocol,
+        classes=dataset.CLASSES,
+        num_images=len(files) - len(failures),
+        failures=failures,
+        device=device.type,
+        finished=provenance.now(),
+    )
+    records.write(out / "prediction.json", record)
     if failures:
         raise ValueError(
             f"{len(failures)} of {len(files)} images were left out, {next(iter(failures))} the first; "

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ import numpy as np
 
 from seglib.core import progress, provenance
 from seglib.core.checksums import files_digest, seal, sealed_files
-from seglib.core.files import atomic_path, write_json
+from seglib.core.files import atomic_path
 from seglib.data.label_formats import read_label_png
 from seglib.evaluation import score_tables
 from seglib.evaluation.paired_test import compare, load_other, require_same_task
+from seglib.experiment import records
+from seglib.experiment.records import Metrics, MetricSettings, PerClass, Scoring
 from seglib.metrics import scores
 from seglib.metrics.confusion import label_pair
 from seglib.metrics.counts import FILE_NAME, Counts, ImageCounts, Settings, count_image
@@ -89,23 +91,23 @@ def run(
     names, num_labels = matched_names(predictions, labels, subset=subset)
     if other is not None:
         require_same_task(settings, names, other)
-    made_by = provenance.describe()  # now: the commit may change while this runs
+    origin = provenance.describe()  # now: the commit may change while this runs
     counts = count_files(names, predictions, labels, settings, workers=workers)
     metrics = summarize(counts, class_table, num_labels=num_labels)
     if other is not None:
-        metrics["against"] = {"file": str(against), **compare(counts, other)}
-    record = {
-        **made_by,
-        "predictions_sha256": files_digest(predictions, [f"{name}.png" for name in names]),
-        "labels_sha256": files_digest(labels, [f"{name}.png" for name in names]),
-        "finished": provenance.now(),
-    }
+        metrics = replace(metrics, against=compare(counts, other, file=str(against)))
+    record = Scoring(
+        **origin,
+        predictions_sha256=files_digest(predictions, [f"{name}.png" for name in names]),
+        labels_sha256=files_digest(labels, [f"{name}.png" for name in names]),
+        finished=provenance.now(),
+    )
     written = [out.with_name(FILE_NAME), out, out.with_name(RECORD)]
     counts.save(written[0])
-    write_json(out, metrics)
+    records.write(out, metrics)
     for path, table in tables.items():
         _write_text(path, table(metrics))
-    write_json(written[2], record)
+    records.write(written[2], record)
     for path in sealed_before & {out.with_suffix(suffix) for suffix in TABLES} - set(tables):
         path.unlink(missing_ok=True)  # of the result before
     seal(out.with_name(SEAL), [*written, *tables])
@@ -155,31 +157,28 @@ def count_files(
             ) from None
 
 
-def summarize(
-    counts: Counts, class_table: list[tuple[str, str | None]], *, num_labels: int
-) -> dict[str, Any]:
-    """The content of ``metrics.json``. ``class_table``: name and category of each class. ``num_labels``: of
-    the whole split; more than there are images mark a number that is comparable with none of all images.
+def summarize(counts: Counts, class_table: list[tuple[str, str | None]], *, num_labels: int) -> Metrics:
+    """What follows from counts. ``class_table``: name and category of each class. ``num_labels``: of the
+    whole split; more than there are images mark a number that is comparable with none of all images.
     """
     radii = counts.settings.contour_radii_px
     total = counts.total()
     per_class, means = scores.per_class(total, radii), scores.means(total, radii)
-    metrics = {
-        "schema": 1,
-        "settings": {**asdict(counts.settings), **POLICIES},
-        "num_images": len(counts.images),
-        "num_labels": num_labels,
-        "class_names": [name for name, _ in class_table],
-        **means,
-        "per_class": per_class,
-    }
+    categories = {}
     if class_table[0][1] is not None:
-        categories = list(dict.fromkeys(category for _, category in class_table))
-        groups = [[i for i, (_, other) in enumerate(class_table) if other == name] for name in categories]
+        names = list(dict.fromkeys(category for _, category in class_table))
+        groups = [[i for i, (_, other) in enumerate(class_table) if other == name] for name in names]
         iou = scores.grouped_iou(counts.confusion(), groups)
-        metrics["category_miou"] = scores.mean_defined(iou)
-        metrics["category_iou"] = dict(zip(categories, iou, strict=True))
-    return _plain(metrics)
+        categories["category_miou"] = scores.mean_defined(iou)
+        categories["category_iou"] = dict(zip(names, iou, strict=True))
+    return Metrics(
+        settings=MetricSettings(**asdict(counts.settings), **POLICIES),
+        num_images=len(counts.images),
+        num_labels=num_labels,
+        class_names=tuple(name for name, _ in class_table),
+        per_class=PerClass(**_plain(per_class)),
+        **_plain(means | categories),
+    )
 
 
 def _sealed_before(out: Path) -> set[Path]:
@@ -251,15 +250,13 @@ def _class_table(file: Path | None, num_classes: int) -> list[tuple[str, str | N
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it: lists for arrays, text for keys, ``None`` for undefined."""
+    """For a record: tuples for arrays, text for keys, ``None`` for undefined."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         value = value.tolist()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
+    if isinstance(value, list):
+        return tuple(map(_plain, value))
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

@@ -15,13 +15,31 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from seglib.core import typed
-from seglib.core.files import write_json
+from seglib.core.files import atomic_path, json_text
 from seglib.core.typed import added, plain, renamed
+from seglib.experiment.cell import Cell
 from seglib.experiment.recipe import PRECISIONS, Backbone, Protocol
 
 R = TypeVar("R")
 SCHEMA = 2
 """Of the records that are written. 1: digests of whole files, and precisions as torch names them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RawData:
+    """``raw/source.json``: where the raw files of a data set came from."""
+
+    schema: Literal[1] = 1
+    dataset: str
+    source: Literal["data_root", "archives", "generated"]
+    data_root: str | None = added(absent_means=None)
+    """The folder of the user's own files, which are read in place."""
+    archives: tuple[str, ...] | None = added(absent_means=None)
+    """Their addresses, or names where they came from a mirror."""
+    files: int
+    bytes: int
+    manifest_sha256: str
+    """Of ``files.sha256``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +99,10 @@ class Manifest:
     software: dict[str, str]
 
     @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(entry.name for entry in self.classes)
 
@@ -103,8 +125,8 @@ class Origin:
     cpu: str
     gpu: str | None
     driver: str | None
-    versions: dict[str, str | None]
-    """Package -> version; of ``torch`` with its build."""
+    versions: dict[str, str | int | None]
+    """Package -> version; of ``torch`` with its build, of ``cudnn`` a number."""
     commit: str | None
     """``None`` where seglib was no part of a git checkout."""
     dirty: bool
@@ -120,7 +142,7 @@ class Attempt:
     cpu: str
     gpu: str | None
     driver: str | None
-    versions: dict[str, str | None]
+    versions: dict[str, str | int | None]
     commit: str | None
     dirty: bool
     dirty_diff_sha256: str | None
@@ -285,13 +307,15 @@ class ModuleCost:
     name: str
     depth: int
     params: int
-    macs_conv_matmul: float
-    macs: float | None
+    macs_conv_matmul: int
+    macs: int | None
     """``None`` where fvcore did not run."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counter:
+class CounterRun:
+    """One of the two counters of multiply-adds."""
+
     version: str
     ran: bool
     why_not: str | None
@@ -299,7 +323,10 @@ class Counter:
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """``models/.../HxW.json``: parameters and multiply-adds of a model, for one image."""
+    """``models/.../HxW.json``: parameters and multiply-adds of a model, for one image.
+
+    Keys with ``gmacs`` are 10⁹ multiply-adds; ``None``: fvcore did not run, which alone knows them.
+    """
 
     schema: Literal[1] = 1
     method: str
@@ -320,11 +347,11 @@ class Cost:
     elementwise_share: float | None
     gflops: float | None
     gflops_conv_matmul: float
-    macs: dict[str, int]
+    macs: dict[str, int | None]
     macs_by_operator: dict[str, int]
     modules: tuple[ModuleCost, ...]
-    unsupported_ops: dict[str, int]
-    counters: dict[str, Counter]
+    unsupported_ops: dict[str, int] | None
+    counters: dict[str, CounterRun]
     mem_gib: float
     conventions: tuple[str, ...]
 
@@ -342,8 +369,8 @@ class Latency:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed(Origin):
-    """``models/.../HxW.speed.json``: latency and memory of a model on one machine."""
+class Timing:
+    """Latency and memory of a model."""
 
     schema: Literal[1, 2] = SCHEMA
     method: str
@@ -365,6 +392,36 @@ class Speed(Origin):
     peak_mem_of: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Speed(Origin, Timing):
+    """``models/.../HxW.speed.json``: a timing and the machine that it is true of, which stands last."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejection:
+    """Why a method cannot be built on a backbone."""
+
+    rejected: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditIdentity:
+    """What an audited cost depends on."""
+
+    configuration: dict[str, Any]
+    max_mem_gib: float
+    code: dict[str, str]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """The cost of one configuration at the size of a paper's experiments, of ``seglib audit``."""
+
+    identity: AuditIdentity
+    cost: Cost | Rejection
+
+
 def read(kind: type[R], path: Path) -> R | None:
     """The record of that kind in a file; ``None`` where there is no file.
 
@@ -384,9 +441,15 @@ def parse(kind: type[R], values: Any, path: Path) -> R:
         ) from None
 
 
+def text(record: Any) -> str:
+    """The content of a record's file. A cell's keys are sorted, as in its identity."""
+    return json_text(json.loads(record.to_json()) if isinstance(record, Cell) else plain(record))
+
+
 def write(path: Path, record: Any) -> None:
-    """Write a record as indented JSON, atomically."""
-    write_json(path, plain(record))
+    """Write the file of a record, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text(record), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:

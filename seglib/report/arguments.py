@@ -19,6 +19,11 @@ def report(step: ArgumentParser) -> None:
         help="prepared data sets, of which the manifests are read (default: the configuration's folder)",
     )
     step.add_argument("--partial", action="store_true", help="from what exists; the rest is shown as missing")
+    step.add_argument(
+        "--archive",
+        action="store_true",
+        help="tables and pages of cells and data sets in one file, details.zip, to publish few files",
+    )
 
 
 def inspect(step: ArgumentParser) -> None:

@@ -1,14 +1,15 @@
 """The report: index.html, a page per cell, tables, figures, README.md and results.json.
 
-    seglib report --config config/default.yaml --results results --out reports [--partial]
+    seglib report --config config/default.yaml --results results --out reports [--partial] [--archive]
 
 Reads result files only, so that any number on a page can be followed to its file. ``cells/`` and
 ``datasets/`` are replaced as wholes; ``index.html`` is written last: where it lies, the rest is complete.
 """
 
+import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +23,28 @@ from seglib.experiment.config import Plan
 from seglib.report import datasheets, details, exports, index, naming, notices
 from seglib.results.inventory import describe_protocol
 
+ARCHIVE = "details.zip"
 MARKER = ".seglib-report"
 """Lies in the folders that a report replaces, so that nobody else's folder is ever deleted."""
 WORKERS = 2
 Render = Callable[..., str]
 
 
-def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool, data: Path | None = None) -> None:
+def run(
+    *,
+    config: dict[str, Any],
+    results: Path,
+    out: Path,
+    partial: bool,
+    archive: bool = False,
+    data: Path | None = None,
+) -> None:
     """Build the report of a configuration in the folder ``out``.
 
     ``data`` holds the manifests of the data sets, if not the configuration's own folder.
     With ``partial`` it is built from what exists and says what is missing and why; otherwise a cell
-    without a complete result raises ``ValueError``.
+    without a complete result raises ``ValueError``. With ``archive``, tables and pages of cells and data sets
+    lie in ``details.zip``, which completes the folder where it is unpacked; ``index.html`` does without.
     """
     everything = claim_results.read(config, results, data)
     undone = [result for result in everything.cells if result.status != "done"]
@@ -44,20 +55,24 @@ def run(*, config: dict[str, Any], results: Path, out: Path, partial: bool, data
             "their folders), or give --partial to show what there is"
         )
     render = _renderer(title=everything.plan.config.title, version=__version__)
-    _write_cells(everything, out / "cells", render)
-    _write_datasets(everything, out / "datasets", render)
     shown, drawings = index.all_tables(everything), index.all_drawings(everything)
-    for name, table in shown.items():
-        _write(out / "tables" / f"{name}.csv", tables.to_csv(table))
-        _write(out / "tables" / f"{name}.md", tables.to_markdown(table))
-        _write(out / "tables" / f"{name}.tex", tables.to_latex(table))
+    context = index.context(everything, shown, drawings)
+    with _archived(out / ARCHIVE) if archive else nullcontext(out) as folder:
+        _write_cells(everything, folder / "cells", render)
+        _write_datasets(everything, folder / "datasets", render)
+        for name, table in shown.items():
+            _write(folder / "tables" / f"{name}.csv", tables.to_csv(table))
+            _write(folder / "tables" / f"{name}.md", tables.to_markdown(table))
+            _write(folder / "tables" / f"{name}.tex", tables.to_latex(table))
+        if archive:
+            _write(folder / "index.html", render("index.html", **context))
     for name, drawing in drawings.items():
         _write(out / "figures" / f"{name}.svg", drawing.svg)
         _write(out / "figures" / f"{name}.png", drawing.png)
     files.write_json(out / "results.json", exports.machine_readable(everything))
     _write(out / "results.schema.json", Path(__file__).with_name("results.schema.json").read_bytes())
     _write(out / "README.md", exports.summary(everything, shown, drawings))
-    _write(out / "index.html", render("index.html", **index.context(everything, shown, drawings)))
+    _write(out / "index.html", render("index.html", archive=archive and ARCHIVE, **context))
 
 
 def _write_cells(results: Results, out: Path, render: Render) -> None:
@@ -95,13 +110,21 @@ def _renderer(**shared: Any) -> Render:
     )
     environment.globals.update(
         shared,
-        linked=True,
+        archive=None,
         plain=tables.plain,
         page=naming.page,
         status_word=naming.status,
         describe_protocol=describe_protocol,
     )
     return lambda template, **values: environment.get_template(template).render(values)
+
+
+@contextmanager
+def _archived(path: Path) -> Iterator[Path]:
+    """An empty folder that becomes the archive ``path``."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+        files.zip_folder(folder, path)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,15 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from seglib.core import code_digest, progress, provenance
+from seglib.core import code_digest, progress, provenance, typed
 from seglib.core.checksums import seal
-from seglib.core.files import atomic_path, only_one, write_json
+from seglib.core.files import atomic_path, only_one
 from seglib.core.signals import StopRequest
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.data.samples import load_ahead
+from seglib.experiment import records
 from seglib.experiment.cell import Cell
+from seglib.experiment.records import Attempt, Failure, Training
 from seglib.models.segmentor import TrainingPosition
 from seglib.numerics import collectives
 from seglib.numerics.devices import choose_device, explain_out_of_memory, peak_memory_gib, set_arithmetic
@@ -75,7 +77,8 @@ def run(
 
     Of several processes the first writes all files; a signal to any of them stops all after the same step.
     """
-    manifest = read_manifest(data).limited(cell.limit, seed=cell.seed)
+    prepared = read_prepared(data).limited(cell.limit, seed=cell.seed)
+    manifest = prepared.manifest
     identity = {
         "cell": hashlib.sha256(cell.to_json().encode()).hexdigest(),
         "code": code_digest.step_code("train", method=cell.method),
@@ -92,7 +95,7 @@ def run(
         norm_batch_size = images_seen(cell.recipe, processes=processes)
         stepper = Stepper(cell=cell, num_classes=manifest.num_classes, weights=weights, device=device)
         train_set = TrainSet(
-            manifest=manifest,
+            data=prepared,
             recipe=cell.recipe,
             seed=training_seed(cell),
             fill=stepper.padding_color,
@@ -101,19 +104,19 @@ def run(
             processes=processes,
             cache=None if cache is None else data / "cache",
         )
-        attempt = {
+        origin = {
             **provenance.describe(),
             "device": device.type,
             "processes": processes,
             "norm_batch_size": norm_batch_size,
         }
-        trainer = Trainer(cell, train_set, stepper, checkpoints / key, identity, attempt)
+        trainer = Trainer(cell, train_set, stepper, checkpoints / key, identity, origin)
         trainer.resume()
         try:
             trainer.run(stop, workers=workers, checkpoint_interval_s=checkpoint_interval_s)
         except NotFiniteError as error:
             if rank == 0:
-                write_json(failure, {"key": key, "reason": str(error), "time": provenance.now()})
+                records.write(failure, Failure(key=key, reason=str(error), time=provenance.now()))
             collectives.gather(0)  # torchrun ends all processes as soon as one fails
             raise
         if rank == 0:
@@ -129,14 +132,11 @@ def _alone(cell: Cell, checkpoints: Path) -> AbstractContextManager[None]:
 
 
 def _refuse_known_failure(path: Path, key: str) -> None:
-    try:
-        failure = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    failure = records.read(Failure, path)
+    if failure is None:
         return
-    if failure["key"] == key:
-        raise ValueError(
-            f"{failure['reason']} (so ended the attempt of {failure['time']}; delete {path} to retry)"
-        )
+    if failure.key == key:
+        raise ValueError(f"{failure.reason} (so ended the attempt of {failure.time}; delete {path} to retry)")
     path.unlink(missing_ok=True)  # another process may have been first
 
 
@@ -154,7 +154,7 @@ class _State:
     iteration: int = 0
     """Steps done."""
     started: str = field(default_factory=provenance.now)
-    attempts: list[dict[str, Any]] = field(default_factory=list)
+    attempts: tuple[Attempt, ...] = ()
     """Provenance of each attempt, and the number of steps done before it."""
     encoder_sha256: str = ""
     """Digest of the encoder's initial weights."""
@@ -175,10 +175,10 @@ class Trainer:
         stepper: Stepper,
         folder: Path,
         identity: dict[str, Any],
-        attempt: dict[str, Any],
+        origin: dict[str, Any],
     ):
         self.cell, self.train_set, self.stepper = cell, train_set, stepper
-        self.folder, self.identity, self.attempt = folder, identity, attempt
+        self.folder, self.identity, self.origin = folder, identity, origin
         self.iterations = train_set.iterations
         self.log = folder / "train_log.jsonl"
         self.log_interval = math.ceil(self.iterations / LOG_LINES)
@@ -193,18 +193,19 @@ class Trainer:
         if state is None:
             self.state.encoder_sha256 = _digest(self.stepper.model.encoder)
         else:
-            self.state = _State(**state)
+            self.state = typed.parse(_State, state, "state", recorded=True)
             _say(f"going on after iteration {self.state.iteration} of {self.iterations}")
         for first in self.state.attempts[:1]:
-            before, now = first["norm_batch_size"], self.attempt["norm_batch_size"]
+            before, now = first.norm_batch_size, self.origin["norm_batch_size"]
             if before != now:
                 raise ValueError(
                     f"batch norm saw {before} images at a time when this training began in "
-                    f"{first['processes']} processes, and would see {now} now: start as many again, or "
+                    f"{first.processes} processes, and would see {now} now: start as many again, or "
                     f"delete {self.folder} to start anew"
                 )
-        where = {name: value for name, value in self.attempt.items() if name != "command"}
-        self.state.attempts.append({"after_iteration": self.state.iteration, **where})
+        where = {name: value for name, value in self.origin.items() if name != "command"}
+        attempt = Attempt(after_iteration=self.state.iteration, **where)
+        self.state.attempts = (*self.state.attempts, attempt)
         iterations = {int(iteration) for iteration in collectives.gather(self.state.iteration)}
         if len(iterations) > 1:
             raise ValueError(
@@ -266,24 +267,24 @@ class Trainer:
     def write(self, out: Path) -> None:
         """The finished training; the model comes after what describes it, and the seal of all last."""
         images = self.iterations * self.cell.recipe.batch_size
-        record = {
-            **self.attempt,
-            "cell_id": self.cell.id,
-            "started": self.state.started,
-            "finished": provenance.now(),
-            "time_s": round(self.state.time_s, 3),
-            "threads": torch.get_num_threads(),
-            "peak_mem_gib": round(self.state.peak_mem_gib, 3),
-            "images_per_s": round(images / self.state.time_s, 3),
-            "data_digest": self.identity["data"],
-            "code": self.identity["code"],
-            "resumed": len(self.state.attempts) - 1,
-            "attempts": self.state.attempts,
-            "encoder_sha256": self.state.encoder_sha256,
-            "parameters": sum(parameter.numel() for parameter in self.stepper.model.parameters()),
-        }
-        write_json(out / "provenance.json", record)
-        write_json(out / "cell.json", json.loads(self.cell.to_json()))
+        record = Training(
+            **self.origin,
+            cell_id=self.cell.id,
+            started=self.state.started,
+            finished=provenance.now(),
+            time_s=round(self.state.time_s, 3),
+            threads=torch.get_num_threads(),
+            peak_mem_gib=round(self.state.peak_mem_gib, 3),
+            images_per_s=round(images / self.state.time_s, 3),
+            data_digest=self.identity["data"],
+            code=self.identity["code"],
+            resumed=len(self.state.attempts) - 1,
+            attempts=self.state.attempts,
+            encoder_sha256=self.state.encoder_sha256,
+            parameters=sum(parameter.numel() for parameter in self.stepper.model.parameters()),
+        )
+        records.write(out / "provenance.json", record)
+        records.write(out / "cell.json", self.cell)
         with atomic_path(out / "train_log.jsonl") as temporary:
             shutil.copyfile(self.log, temporary)
         checkpoint_files.save_tensors(out / "model.safetensors", self.stepper.model.state_dict())
@@ -309,9 +310,11 @@ class Trainer:
     def _save(self) -> None:
         if collectives.rank() > 0:
             return
-        state = asdict(self.state)
         checkpoint_files.save(
-            self.folder, iteration=self.state.iteration, state=state, **self._checkpoint_parts()
+            self.folder,
+            iteration=self.state.iteration,
+            state=typed.plain(self.state),
+            **self._checkpoint_parts(),
         )
 
     def _write_log(self, *, epoch: int, lr: float, speed: dict[str, float]) -> None:

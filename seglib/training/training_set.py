@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from seglib.data.cache import pair_reader
-from seglib.data.manifest import Manifest
+from seglib.data.manifest import PreparedData
 from seglib.data.samples import load_ahead, read_label
 from seglib.experiment.recipe import Recipe
 from seglib.numerics.seeds import derive_seed
@@ -38,9 +38,9 @@ class TrainSet:
     """The training split, in a new order each epoch; the images at its end that fill no batch are left out.
 
     ``fill``: colour (RGB, 0..255) of the padding. Draws depend on ``seed``, the epoch and the image's place
-    in the manifest only, hence neither on workers nor on where a training was resumed. ``cache``: folder for
-    decoded pixels (see :mod:`seglib.data.cache`), on which no result depends. ``workers``: threads
-    that read all labels first where the recipe samples classes uniformly.
+    among the samples only, hence neither on workers nor on where a training was resumed. ``cache``: folder
+    for decoded pixels (see :mod:`seglib.data.cache`), on which no result depends. ``workers``: threads that
+    read all labels first where the recipe samples classes uniformly.
 
     Process ``rank`` of ``processes`` gets its share of every batch: of each of the parts that the recipe
     accumulates, so that all processes' images together are at any time those of a single process.
@@ -49,7 +49,7 @@ class TrainSet:
     def __init__(
         self,
         *,
-        manifest: Manifest,
+        data: PreparedData,
         recipe: Recipe,
         seed: int,
         fill: tuple[int, int, int],
@@ -58,7 +58,7 @@ class TrainSet:
         rank: int = 0,
         processes: int = 1,
     ):
-        self.samples = manifest.split("train")
+        manifest, self.samples = data.manifest, data.split("train")
         self.recipe, self.batch_size = recipe, recipe.batch_size
         self.seed = seed
         self.augment = Augmentation(

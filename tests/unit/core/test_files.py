@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import zipfile
 
 import pytest
 
@@ -60,3 +61,17 @@ def test_what_a_killed_writer_of_the_folder_left_is_removed(tmp_path):
     with files.atomic_folder(tmp_path / "maps"):
         pass
     assert set(tmp_path.iterdir()) == {tmp_path / "maps", own, *others}
+
+
+def test_equal_files_make_equal_archives(tmp_path):
+    for name, order in (("one", ("b", "a/c")), ("two", ("a/c", "b"))):
+        for file in order:
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(file)
+            os.utime(path, (len(name + file), 10**9 + len(order[0])))
+        files.zip_folder(tmp_path / name, tmp_path / f"{name}.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    with zipfile.ZipFile(tmp_path / "one.zip") as archive:
+        assert archive.namelist() == ["a/c", "b"]
+        assert archive.read("a/c") == b"a/c"

@@ -38,9 +38,9 @@ def test_the_table_holds_what_torch_counts(name):
         with pytest.raises(ValueError, match="needs 4 feature maps"):
             measure(**asked, method_options={}, max_mem_gib=0)
         return
-    record = measure(**asked, method_options={}, max_mem_gib=0)
-    assert record["params"] == COSTS[name].params
-    assert record["gmacs_conv_matmul"] == pytest.approx(COSTS[name].gmacs_conv_matmul, abs=1e-9)
+    cost = measure(**asked, method_options={}, max_mem_gib=0)
+    assert cost.params == COSTS[name].params
+    assert cost.gmacs_conv_matmul == pytest.approx(COSTS[name].gmacs_conv_matmul, abs=1e-9)
 
 
 def test_records_are_kept_and_the_table_holds_what_both_counters_say(tmp_path, monkeypatch, capsys):

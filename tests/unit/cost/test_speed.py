@@ -8,6 +8,7 @@ import torch
 
 from seglib.cost import speed
 from seglib.experiment.recipe import Backbone
+from seglib.experiment.records import Latency
 
 SETTINGS = {
     "method": "fcn",
@@ -17,7 +18,7 @@ SETTINGS = {
     "num_classes": 5,
     "batch_size": 2,
     "device": "cpu",
-    "precision": "float32",
+    "precision": "fp32",
     "threads": 1,
     "warmup": 1,
     "repeats": 3,
@@ -69,23 +70,18 @@ def test_gpu_timing_waits_around_every_reading_and_queues_for_throughput(monkeyp
     monkeypatch.setattr(torch.cuda, "synchronize", clock.wait)
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: clock.events.append("reset"))
     timing = speed.measure(clock.forward, device=torch.device("cuda"), warmup=1, repeats=2)
-    assert timing == speed.Timing(latencies_s=[1.0, 3.0], queued_s=1.0)
+    assert timing == speed.Durations(latencies_s=[1.0, 3.0], queued_s=1.0)
     one = ["wait", "read", "call", "wait", "read"]
     assert clock.events == [*one, "reset", *one, *one, "wait", "read", "call", "call", "wait", "read"]
 
 
 def test_summary_by_hand():
-    assert speed.summarise([5.0, 1.0, 2.0, 4.0, 3.0]) == {
-        "median": 3.0,
-        "q25": 2.0,
-        "q75": 4.0,
-        "iqr": 2.0,
-        "min": 1.0,
-        "max": 5.0,
-    }
+    assert speed.summarise([5.0, 1.0, 2.0, 4.0, 3.0]) == Latency(
+        median=3.0, q25=2.0, q75=4.0, iqr=2.0, min=1.0, max=5.0
+    )
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_record(tmp_path, capsys, precision):
     out = tmp_path / "speed" / "32x48.json"
     speed.run(**SETTINGS | {"precision": precision}, out=out)

@@ -2,6 +2,7 @@
 
 import errno
 import itertools
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -19,6 +20,14 @@ NAME = "mini"
 ARCHIVE = "Mini-1.0.zip"
 FILES = 7
 HEIGHT, WIDTH = 10, 12
+SOURCE = {
+    "schema": 1,
+    "dataset": NAME,
+    "source": "archives",
+    "files": FILES,
+    "bytes": 1,
+    "manifest_sha256": "",
+}
 
 
 class Mini(DataSet):
@@ -86,7 +95,7 @@ def pack(root: Path, archive: Path, *, extra: dict[str, str] | None = None) -> P
 def describe_source(raw: Path) -> Path:
     """Mark ``raw`` as download does, for tests of later steps."""
     (raw / "files.sha256").write_text(format_checksums(checksums(raw)))
-    (raw / "source.json").write_text('{"schema": 1, "source": "archives"}')
+    (raw / "source.json").write_text(json.dumps(SOURCE))
     return raw
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from seglib.data import cache
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.data.samples import load_ahead
 from seglib.experiment.recipe import Recipe
 from seglib.training.training_set import TrainSet
@@ -26,7 +26,7 @@ def folder(tmp_path):
 
 def train_set(data, cache=None):
     recipe = Recipe(iterations=10, batch_size=5, crop_hw=(32, 40), lr=0.1)
-    return TrainSet(manifest=read_manifest(data), recipe=recipe, seed=7, fill=(1, 2, 3), cache=cache)
+    return TrainSet(data=read_prepared(data), recipe=recipe, seed=7, fill=(1, 2, 3), cache=cache)
 
 
 def files(folder):
@@ -105,7 +105,7 @@ def test_other_content_or_another_decoder_has_other_files(miniature, own_miniatu
 
 
 def test_the_need_is_stated_first_and_refused_where_there_is_no_room(miniature, folder, monkeypatch, capsys):
-    samples = read_manifest(miniature).split("train")
+    samples = read_prepared(miniature).split("train")
     train_set(miniature, folder)
     size_gib = sum(4 * sample.height * sample.width + 32 for sample in samples) / 2**30
     assert (

@@ -10,6 +10,7 @@ from PIL import Image
 
 from seglib.core.files import sha256_file
 from seglib.data import prepare
+from seglib.experiment.records import ImagePair
 from tests.unit.data import mini as minis
 from tests.unit.data.mini import NAME, Mini, contents
 
@@ -100,10 +101,12 @@ def test_equal_data_have_equal_digests(out, tmp_path, monkeypatch):
 
 
 def digest_of(change):
-    pairs = {"train": [{"id": "a", "image_sha256": "1", "label_sha256": "2", "image": "x", "height": 3}]}
+    pair = {"id": "a", "image": "x", "image_sha256": "1", "image_bytes": 9, "height": 3, "width": 4}
+    pairs = {"train": [pair | {"label_sha256": "2"}]}
     table = {"classes": [{"name": "n", "color": [1, 2, 3]}], "flip_pairs": [], "ignore_index": 255}
     change(pairs, table)
-    return prepare.data_digest(pairs, table)
+    splits = {name: [ImagePair(**pair) for pair in members] for name, members in pairs.items()}
+    return prepare.data_digest(splits, table)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +128,7 @@ def test_the_digest_follows_what_results_depend_on(change):
 
 def test_the_digest_follows_nothing_else():
     def change(pairs, table):
-        pairs["train"][0].update(image="/elsewhere/x", height=9, note="new")
+        pairs["train"][0].update(image="/elsewhere/x", height=9, label_bytes=7)
 
     # Written out, since every published result refers to digests of this very form.
     classes = '{"classes":[{"color":[1,2,3],"name":"n"}],"flip_pairs":[],"ignore_index":255}'
@@ -162,7 +165,9 @@ def test_the_users_folder_is_named_absolutely_and_left_alone(out, tmp_path):
     own = minis.write(tmp_path / "own")
     raw = tmp_path / "other" / "raw"
     raw.mkdir(parents=True)
-    (raw / "source.json").write_text(json.dumps({"schema": 1, "source": "data_root", "data_root": str(own)}))
+    (raw / "source.json").write_text(
+        json.dumps(minis.SOURCE | {"source": "data_root", "data_root": str(own)})
+    )
     before = contents(own)
     run(tmp_path / "other", raw=raw)
     assert contents(own) == before

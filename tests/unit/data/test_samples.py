@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from seglib.data import cache
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.data.samples import load_ahead, read_image, read_label
 from seglib.experiment.recipe import Recipe
 from seglib.training.training_set import TrainSet
@@ -15,13 +15,11 @@ from seglib.training.training_set import TrainSet
 
 def train_set(folder, **values) -> TrainSet:
     recipe = Recipe(**{"iterations": 10, "batch_size": 4, "crop_hw": (32, 40), "lr": 0.1, **values})
-    return TrainSet(manifest=read_manifest(folder), recipe=recipe, seed=7, fill=(1, 2, 3))
+    return TrainSet(data=read_prepared(folder), recipe=recipe, seed=7, fill=(1, 2, 3))
 
 
 def test_files_are_read_as_they_were_prepared(miniature):
-    manifest = read_manifest(miniature)
-    assert manifest.num_classes == 4
-    sample = manifest.split("train")[1]
+    sample = read_prepared(miniature).split("train")[1]
     with Image.open(sample.image) as file:
         assert np.array_equal(read_image(sample), np.array(file.convert("RGB")))
     label = read_label(sample)
@@ -31,19 +29,19 @@ def test_files_are_read_as_they_were_prepared(miniature):
 
 def test_a_manifest_that_cannot_be_used_is_named(own_miniature):
     with pytest.raises(ValueError, match=r"no images in split 'test'; it has train, val"):
-        read_manifest(own_miniature).split("test")
+        read_prepared(own_miniature).split("test")
     with pytest.raises(ValueError, match=r"nowhere/manifest.json does not exist: prepare"):
-        read_manifest(own_miniature / "nowhere")
+        read_prepared(own_miniature / "nowhere")
     path = own_miniature / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "schema": 99}))
     with pytest.raises(ValueError, match=r"manifest\.schema: 99 is not one of 2; delete it"):
-        read_manifest(own_miniature)
+        read_prepared(own_miniature)
 
 
 @pytest.mark.parametrize("kind", ["image", "label"])
 @pytest.mark.parametrize("harm", ["missing", "truncated", "replaced", "garbage"])
 def test_a_harmed_file_is_named_and_never_used(own_miniature, kind, harm):
-    first, second = read_manifest(own_miniature).split("train")[:2]
+    first, second = read_prepared(own_miniature).split("train")[:2]
     path = getattr(first, kind)
     if harm == "missing":
         path.unlink()
@@ -117,8 +115,8 @@ def test_the_same_image_is_cropped_anew_each_epoch(miniature):
 @pytest.mark.parametrize("values", [{}, {"accumulate": 2}, {"class_uniform": 0.8, "class_uniform_tile": 16}])
 def test_the_parts_of_several_processes_are_the_batch_of_one(miniature, values):
     alone = train_set(miniature, **values)
-    manifest = read_manifest(miniature)
-    arguments = {"manifest": manifest, "recipe": alone.recipe, "seed": 7, "fill": (1, 2, 3), "processes": 2}
+    prepared = read_prepared(miniature)
+    arguments = {"data": prepared, "recipe": alone.recipe, "seed": 7, "fill": (1, 2, 3), "processes": 2}
     parts = [TrainSet(**arguments, rank=rank) for rank in range(2)]
     accumulate = alone.recipe.accumulate
     for iteration in range(4):
@@ -162,21 +160,31 @@ def test_a_batch_larger_than_the_set_is_refused(miniature):
         train_set(miniature, batch_size=11)
 
 
-def ids(manifest):
-    return {name: [sample.id for sample in samples] for name, samples in manifest.splits.items()}
+def test_samples_have_an_order_that_no_file_finder_changes(own_miniature):
+    """An image's place decides how it is drawn and cropped."""
+    before = {name: read_prepared(own_miniature).split(name) for name in ("train", "val")}
+    assert [sample.id for sample in before["train"]] == [f"train_{i}" for i in range(10)]
+    few = read_prepared(own_miniature).limited(4, seed=3).split("train")
+    path = own_miniature / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["splits"] = {name: pairs[::-1] for name, pairs in reversed(manifest["splits"].items())}
+    path.write_text(json.dumps(manifest))
+    assert {name: read_prepared(own_miniature).split(name) for name in ("train", "val")} == before
+    assert read_prepared(own_miniature).limited(4, seed=3).split("train") == few
 
 
 def test_a_limit_takes_images_by_seed_and_a_larger_one_takes_more(miniature):
-    whole = read_manifest(miniature)
-    assert whole.limited(None, seed=0) == whole
-    assert whole.limited(99, seed=0) == whole
-    few, more, other = (whole.limited(n, seed=seed) for n, seed in ((3, 0), (6, 0), (3, 1)))
-    assert [len(found["train"]) for found in map(ids, (few, more, other))] == [3, 6, 3]
-    assert set(few.splits["train"]) < set(more.splits["train"])
-    assert few.splits["train"] != other.splits["train"]
-    assert few.splits["val"] == whole.splits["val"], "no more than there are"
-    places = [whole.splits["train"].index(sample) for sample in more.splits["train"]]
+    whole = read_prepared(miniature)
+    everything = whole.split("train")
+    assert whole.limited(None, seed=0).split("train") == everything
+    assert whole.limited(99, seed=0).split("train") == everything
+    few, more, other = (whole.limited(n, seed=seed).split("train") for n, seed in ((3, 0), (6, 0), (3, 1)))
+    assert [len(samples) for samples in (few, more, other)] == [3, 6, 3]
+    assert set(few) < set(more)
+    assert few != other
+    assert whole.limited(3, seed=0).split("val") == whole.split("val"), "no more than there are"
+    places = [everything.index(sample) for sample in more]
     assert places == sorted(places)
     recipe = Recipe(iterations=10, batch_size=2, crop_hw=(32, 40), lr=0.1)
-    data = TrainSet(manifest=few, recipe=recipe, seed=7, fill=(1, 2, 3))
-    assert {id for i in range(9) for id in data.batch(i).ids} == set(ids(few)["train"])
+    data = TrainSet(data=whole.limited(3, seed=0), recipe=recipe, seed=7, fill=(1, 2, 3))
+    assert {id for i in range(9) for id in data.batch(i).ids} == {sample.id for sample in few}

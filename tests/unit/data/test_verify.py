@@ -161,7 +161,9 @@ def test_a_name_that_is_no_text_can_be_printed(check, data):
 def test_the_users_own_folder_is_checked_where_it_lies(check, data, tmp_path):
     own = minis.write(tmp_path / "own")
     raw = minis.describe_source(minis.write(tmp_path / "raw"))
-    (raw / "source.json").write_text(json.dumps({"source": "data_root", "data_root": str(own)}))
+    (raw / "source.json").write_text(
+        json.dumps(minis.SOURCE | {"source": "data_root", "data_root": str(own)})
+    )
     prepare.run(dataset=NAME, raw=raw, out=data, workers=1)
     assert check(raw=raw)[0] == 0
     (own / "images/val/ulm/u0_rgb.png").unlink()

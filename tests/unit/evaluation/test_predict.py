@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from seglib.core.files import sha256_file, write_json
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.data.samples import read_image
 from seglib.evaluation import predict as predict_step
 from seglib.evaluation import test_time_augmentation
@@ -114,7 +114,7 @@ PROTOCOLS = {
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 @pytest.mark.parametrize("index", [0, 1])
 def test_every_protocol_equals_a_plain_loop(segmentor, miniature, protocol, index):
-    image = read_image(read_manifest(miniature).split("val")[index])
+    image = read_image(read_prepared(miniature).split("val")[index])
     expected = plain_loop(segmentor, image, protocol)
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
@@ -131,7 +131,7 @@ def test_every_protocol_equals_a_plain_loop(segmentor, miniature, protocol, inde
 
 
 def test_one_whole_view_is_the_class_of_the_largest_logit(segmentor, miniature):
-    image = read_image(read_manifest(miniature).split("val")[0])
+    image = read_image(read_prepared(miniature).split("val")[0])
     with torch.inference_mode():
         expected = segmentor(torch.from_numpy(image).permute(2, 0, 1)[None])[0].argmax(0)
     assert np.array_equal(
@@ -140,7 +140,7 @@ def test_one_whole_view_is_the_class_of_the_largest_logit(segmentor, miniature):
 
 
 def test_images_seen_together_are_as_seen_alone(segmentor, miniature):
-    samples = read_manifest(miniature).split("train")
+    samples = read_prepared(miniature).split("train")
     images = np.stack([read_image(sample) for sample in samples if sample.height == 40])
     protocol = Protocol(scales=(1.0, 1.5), flip=True)
     alone = [predict_step.predict(segmentor, image, protocol=protocol, flip_pairs=PAIRS) for image in images]
@@ -149,7 +149,7 @@ def test_images_seen_together_are_as_seen_alone(segmentor, miniature):
 
 
 def test_batches_hold_equal_sizes_each_image_once_and_bounded_maps(miniature, monkeypatch):
-    samples = read_manifest(miniature).split("train")
+    samples = read_prepared(miniature).split("train")
     protocol = Protocol(scales=(0.5, 2.0))
     batches = list(predict_step._batches(samples, 4, protocol))
     assert sorted(sample.id for batch in batches for sample in batch) == sorted(s.id for s in samples)
@@ -163,7 +163,7 @@ def test_batches_hold_equal_sizes_each_image_once_and_bounded_maps(miniature, mo
 
 
 def test_the_test_size_is_where_the_network_looks_and_the_label_keeps_its_own(segmentor, miniature):
-    image = read_image(read_manifest(miniature).split("val")[0])
+    image = read_image(read_prepared(miniature).split("val")[0])
     seen = []
     hook = segmentor.encoder.register_forward_pre_hook(lambda _, images: seen.append(images[0].shape[-2:]))
     for protocol in (Protocol(resize_hw=(60, 500)), Protocol(resize_hw=(33, 47), keep_aspect=False)):
@@ -197,13 +197,13 @@ def test_a_split_becomes_a_folder_of_palette_pngs_and_a_record_beside_it(
     out = tmp_path / "val-ms" / "predictions"
     protocol = Protocol(scales=(0.5, 1.0), flip=True)
     predict(trained, miniature, out, protocol)
-    manifest = read_manifest(miniature)
-    samples = manifest.split("val")
+    prepared = read_prepared(miniature)
+    samples = prepared.split("val")
     assert sorted(path.name for path in out.iterdir()) == [f"{sample.id}.png" for sample in samples]
     for sample in samples:
         with Image.open(out / f"{sample.id}.png") as file:
             assert file.mode == "P"
-            assert file.getpalette()[:12] == list(np.ravel(manifest.colors))
+            assert file.getpalette()[:12] == list(np.ravel(prepared.manifest.colors))
             labels = np.array(file)
         expected = predict_step.predict(segmentor, read_image(sample), protocol=protocol, flip_pairs=PAIRS)
         assert np.array_equal(labels, expected)
@@ -248,7 +248,7 @@ def test_an_interrupted_prediction_leaves_the_last_complete_one(trained, own_min
     out = tmp_path / "val-ss" / "predictions"
     predict(trained, own_miniature, out)
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    victim = read_manifest(own_miniature).split("val")[2].image
+    victim = read_prepared(own_miniature).split("val")[2].image
     victim.write_bytes(victim.read_bytes()[:-9])
     with pytest.raises(ValueError, match=victim.name):
         predict(trained, own_miniature, out, Protocol(flip=True))
@@ -311,6 +311,6 @@ def test_a_limited_cell_is_tested_on_the_images_of_its_seed(trained, miniature, 
     cell = CELL.limited(2)
     write_json(trained / "cell.json", json.loads(cell.to_json()))
     predict(trained, miniature, tmp_path / "out" / "predictions")
-    chosen = read_manifest(miniature).limited(2, seed=cell.seed).split("val")
+    chosen = read_prepared(miniature).limited(2, seed=cell.seed).split("val")
     assert {path.stem for path in (tmp_path / "out" / "predictions").iterdir()} == {s.id for s in chosen}
     assert json.loads((tmp_path / "out" / "prediction.json").read_text())["num_images"] == 2

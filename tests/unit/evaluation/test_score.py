@@ -196,7 +196,7 @@ def test_images_in_another_order_are_not_compared_by_position(folders):
     score(folders)
     counts = Counts.load(folders / "out" / "counts.npz")
     with pytest.raises(ValueError, match="in another order"):
-        compare(counts, replace(counts, images=counts.images[::-1]))
+        compare(counts, replace(counts, images=counts.images[::-1]), file="other")
 
 
 def test_tables_are_part_of_the_result(folders):

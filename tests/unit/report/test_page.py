@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -91,6 +92,25 @@ def test_a_finished_run_gives_all_files(finished):
     assert {path.suffix for path in (out / "figures").iterdir()} == {".svg", ".png"}
     assert (out / "datasets" / "scenes.html").is_file()
     assert "6 of 6 cells done" in (out / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_archive_holds_the_long_tail_and_completes_the_report(finished, tmp_path):
+    page.run(
+        config=finished.config, results=finished.results, out=tmp_path / "few", partial=False, archive=True
+    )
+    names = {path.name for path in (tmp_path / "few").iterdir()}
+    assert names == {
+        *("index.html", "README.md", "results.json", "results.schema.json", "figures", "details.zip")
+    }
+    assert check_links(tmp_path / "few") > 20
+    zipfile.ZipFile(tmp_path / "few" / page.ARCHIVE).extractall(tmp_path / "few")
+    (tmp_path / "few" / page.ARCHIVE).unlink()
+    page.run(config=finished.config, results=finished.results, out=tmp_path / "all", partial=False)
+    few, whole = (
+        {file.relative_to(folder): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+        for folder in (tmp_path / "few", tmp_path / "all")
+    )
+    assert few == whole
 
 
 def test_the_page_says_what_its_numbers_are_not(finished):

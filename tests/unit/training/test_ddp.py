@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from seglib.core import registry
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_prepared
 from seglib.experiment.recipe import Loss
 from seglib.models.segmentor import Segmentor, TrainingPosition, build_segmentor
 from seglib.numerics import collectives
@@ -56,7 +56,7 @@ def double_steps(cells, folder) -> dict:
                 stepper = Stepper(cell=cell, num_classes=4, weights=None, device=CPU)
                 place = {"rank": collectives.rank(), "processes": collectives.world_size()}
                 data = TrainSet(
-                    manifest=read_manifest(folder), recipe=cell.recipe, seed=0, fill=(0, 0, 0), **place
+                    data=read_prepared(folder), recipe=cell.recipe, seed=0, fill=(0, 0, 0), **place
                 )
                 losses = [
                     stepper.step(data.batch(i), TrainingPosition(i, iterations=8, epoch=i)) for i in range(2)

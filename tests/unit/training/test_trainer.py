@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from seglib import cli
 from seglib.core import registry
-from seglib.data.manifest import read_manifest
+from seglib.data.manifest import read_manifest_file, read_prepared
 from seglib.experiment.cell import Cell
 from seglib.experiment.recipe import Backbone, Loss, Recipe
 from seglib.models.segmentor import TrainingPosition
@@ -105,7 +105,7 @@ def test_a_finished_training_leaves_model_cell_log_and_provenance_and_nothing_el
     assert log[-1]["loss"] < log[0]["loss"]
     record = json.loads((tmp_path / "train" / "provenance.json").read_text())
     assert record["cell_id"] == cell.id
-    assert record["data_digest"] == read_manifest(miniature).data_digest
+    assert record["data_digest"] == read_manifest_file(miniature).data_digest
     code = {"seglib.training.trainer", "seglib.models.fcn:FCN", "seglib.training.augment"}
     assert code <= set(record["code"])
     assert (record["threads"], record["resumed"], record["gpu"]) == (1, 0, None)
@@ -297,7 +297,7 @@ def test_accumulated_parts_give_the_gradient_of_the_whole_batch(miniature):
         )
         stepper = Stepper(cell=cell, num_classes=4, weights=None, device=torch.device("cpu"))
         stepper.model.double()
-        data = TrainSet(manifest=read_manifest(miniature), recipe=cell.recipe, seed=0, fill=(0, 0, 0))
+        data = TrainSet(data=read_prepared(miniature), recipe=cell.recipe, seed=0, fill=(0, 0, 0))
         batch = data.batch(0)
         half = batch.images[:2], batch.labels[:2]
         batch = replace(batch, images=torch.cat([half[0], half[0]]), labels=torch.cat([half[1], half[1]]))
@@ -329,9 +329,7 @@ def test_a_loss_that_is_not_finite_stops_at_once_and_is_remembered(miniature, tm
 
 def test_a_gradient_that_is_not_finite_stops_before_the_weights_change(miniature):
     stepper = Stepper(cell=make_cell(), num_classes=4, weights=None, device=torch.device("cpu"))
-    batch = TrainSet(
-        manifest=read_manifest(miniature), recipe=make_cell().recipe, seed=0, fill=(0,) * 3
-    ).batch(0)
+    batch = TrainSet(data=read_prepared(miniature), recipe=make_cell().recipe, seed=0, fill=(0,) * 3).batch(0)
     parameter = next(stepper.model.method.parameters())
     parameter.register_hook(lambda gradient: gradient * float("inf"))
     before = [parameter.detach().clone() for parameter in stepper.model.parameters()]
@@ -369,7 +367,7 @@ def test_after_a_damaged_image_is_restored_the_training_goes_on(own_miniature, t
     cell = make_cell()
     expected = train(cell, own_miniature, tmp_path / "whole")
     data = TrainSet(
-        manifest=read_manifest(own_miniature), recipe=cell.recipe, seed=training_seed(cell), fill=(0,) * 3
+        data=read_prepared(own_miniature), recipe=cell.recipe, seed=training_seed(cell), fill=(0,) * 3
     )
     # One that the first step does not need.
     victim = next(sample for sample in data.samples if sample.id not in data.batch(0).ids).image

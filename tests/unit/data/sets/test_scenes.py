@@ -13,6 +13,7 @@ from seglib.core.files import format_checksums
 from seglib.data import prepare
 from seglib.data.sets import scene_painter
 from seglib.data.sets.scenes import HEIGHT, WIDTH, Scenes, png
+from tests.unit.data.mini import SOURCE
 
 CLASSES = len(Scenes.CLASSES)
 BUSH, BUOY = scene_painter.BUSH, scene_painter.BUOY
@@ -45,7 +46,9 @@ def test_the_data_digest_is_the_same_on_every_machine(files, tmp_path):
     for path, content in files.items():
         (tmp_path / "raw" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "raw" / path).write_bytes(content)
-    (tmp_path / "raw/source.json").write_text('{"schema": 1, "source": "generated"}')
+    (tmp_path / "raw/source.json").write_text(
+        json.dumps(SOURCE | {"dataset": "scenes", "source": "generated"})
+    )
     prepare.run(dataset="scenes", raw=tmp_path / "raw", out=tmp_path, workers=2)
     assert json.loads((tmp_path / "manifest.json").read_text())["data_digest"] == DATA_DIGEST
 
