@@ -36,6 +36,7 @@ published: .venv/installed
 
 lint: .venv/installed
 	ruff check . && ruff format --check .
+	lint-imports
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 

@@ -14,7 +14,6 @@ Where decoding is most of the time (PNG), no transform can make the whole twice 
 
 import argparse
 import hashlib
-import json
 import os
 import re
 import statistics
@@ -38,7 +37,9 @@ from benchmarks import label_maps
 from seglib.data import cache
 from seglib.data.manifest import read_prepared
 from seglib.data.samples import load_ahead, read_image, read_label
+from seglib.experiment import records
 from seglib.experiment.recipe import Recipe
+from seglib.experiment.records import ImagePair, LabelClass, Manifest
 from seglib.models import torchvision_ops
 from seglib.training.augment import CROP_ATTEMPTS, resize_crop, resize_crop_label
 from seglib.training.training_set import TrainSet
@@ -80,22 +81,29 @@ def write_data(folder: Path, kind: str, count: int) -> None:
         for name, content in contents.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content)
-        digests = [hashlib.sha256(content).hexdigest() for content in contents.values()]
-        pairs.append(
-            {"id": str(i), "height": label.shape[0], "width": label.shape[1]}
-            | dict(zip(("image", "label"), contents, strict=True))
-            | dict(zip(("image_sha256", "label_file_sha256"), digests, strict=True))
+        (image_path, image_content), (label_path, label_content) = contents.items()
+        pair = ImagePair(
+            id=f"{i:04d}",
+            image=image_path,
+            image_sha256=hashlib.sha256(image_content).hexdigest(),
+            image_bytes=len(image_content),
+            height=label.shape[0],
+            width=label.shape[1],
+            label_file_sha256=hashlib.sha256(label_content).hexdigest(),
+            label=label_path,
         )
-    manifest = {
-        "schema": 2,
-        "dataset": "painted",
-        "classes": [{"name": str(i), "color": [i, i, i]} for i in range(CLASSES)],
-        "flip_pairs": [],
-        "ignore_index": IGNORE,
-        "splits": {"train": pairs},
-        "data_digest": "none",
-    }
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+        pairs.append(pair)
+    manifest = Manifest(
+        dataset="painted",
+        classes=tuple(LabelClass(name=str(i), color=(i, i, i)) for i in range(CLASSES)),
+        flip_pairs=(),
+        ignore_index=IGNORE,
+        splits={"train": tuple(pairs)},
+        label_histogram={},
+        data_digest="none",
+        software={},
+    )
+    records.write(folder / "manifest.json", manifest)
 
 
 def _encode(image: np.ndarray, kind: str) -> bytes:

@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from seglib.experiment import config, paths  # noqa: E402
+from seglib.experiment import config, paths, records  # noqa: E402
 
 CELLS = 1000
 REPEATS = 3
@@ -55,7 +55,7 @@ def fabricate(folder: Path, plan: config.Plan) -> None:
     results = folder / plan.config.results
     for dataset in {cell.dataset for cell in plan.cells}:
         put(folder / plan.config.data / dataset / "raw" / "source.json", "{}")
-        put(folder / plan.config.data / dataset / "manifest.json", '{"data_digest": "0"}')
+        records.write(folder / plan.config.data / dataset / "manifest.json", manifest(dataset))
     for cell in plan.cells:
         for name in ("model.safetensors", "cell.json", "train_log.jsonl", "provenance.json"):
             put(paths.train_folder(results, cell) / name)
@@ -65,6 +65,21 @@ def fabricate(folder: Path, plan: config.Plan) -> None:
                 put(paths.evaluation_folder(results, cell, test.name) / name)
     put(results / "summary.csv")
     put(folder / plan.config.reports / "index.html")
+
+
+def manifest(dataset: str) -> records.Manifest:
+    """Of no images."""
+    return records.Manifest(
+        dataset=dataset,
+        classes=(),
+        flip_pairs=(),
+        ignore_index=255,
+        splits={},
+        unlabelled={},
+        label_histogram={},
+        data_digest="0",
+        software={},
+    )
 
 
 def put(path: Path, text: str = "") -> None:

@@ -1,5 +1,6 @@
 """Whether a measurement answers a claim: what differs, and what neither side can tell."""
 
+import functools
 import math
 import re
 from dataclasses import replace
@@ -43,6 +44,7 @@ def compared(claim: Claim) -> tuple[str, ...]:
     )
 
 
+@functools.cache
 def family(backbone: str) -> str:
     """The name without what tells variants of a ResNet apart: these differ in protocol, not in kind."""
     match = re.match(r"resne(?:t|st)\d+", backbone)

@@ -106,34 +106,34 @@ def _qualities(plan: Plan, group: Group, name: str, manifest: Manifest | None) -
     done = {result.cell.seed: test.metrics for result, test in group.measured}
     waiting = [result for result in group.results if result.cell.seed not in done]
     hours = [_hours(result, at_hand["train"]) for result in waiting if result.cost is not None]
+    shared = {
+        "name": name,
+        "conditions": measured.conditions_of(
+            cell,
+            split=evaluation.split,
+            protocol=evaluation.protocol,
+            num_classes=len(dataset.CLASSES),
+            train_images=at_hand["train"],
+        ),
+        "recipe": cell.recipe_name,
+        "settings": measured.settings_of(cell, evaluation.protocol),
+        "failures": {
+            result.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
+            for result, test in group.tests
+            if test.status == "failed"
+        },
+        "subset": at_hand != sizes or cell.limit is not None,
+        "quick_recipe": is_quick(cell),
+        "command": _command(plan, waiting, evaluation.name),
+        "gpu_hours": sum(hours) if waiting and len(hours) == len(waiting) else None,
+        **_model(group),
+    }
     for metric in METRICS:
         if METRICS[metric].deterministic:
             continue
         values = {seed: _value(metrics, metric) for seed, metrics in done.items()}
-        yield Measurement(
-            name=name,
-            metric=metric,
-            values={seed: value for seed, value in values.items() if value is not None},
-            conditions=measured.conditions_of(
-                cell,
-                split=evaluation.split,
-                protocol=evaluation.protocol,
-                num_classes=len(dataset.CLASSES),
-                train_images=at_hand["train"],
-            ),
-            recipe=cell.recipe_name,
-            settings=measured.settings_of(cell, evaluation.protocol),
-            failures={
-                result.cell.seed: f"{test.reason} (log: {test.log})" if test.log else test.reason
-                for result, test in group.tests
-                if test.status == "failed"
-            },
-            subset=at_hand != sizes or cell.limit is not None,
-            quick_recipe=is_quick(cell),
-            command=_command(plan, waiting, evaluation.name),
-            gpu_hours=sum(hours) if waiting and len(hours) == len(waiting) else None,
-            **_model(group),
-        )
+        known = {seed: value for seed, value in values.items() if value is not None}
+        yield Measurement(metric=metric, values=known, **shared)
 
 
 def _costs(group: Group, name: str) -> Iterator[Measurement]:

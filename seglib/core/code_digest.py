@@ -19,13 +19,13 @@ import hashlib
 import io
 import re
 import subprocess
-import threading
 import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from seglib.core import registry
+from seglib.core.files import PYTHON_PARSER
 
 SCHEME = 2
 """Of the digests that are recorded. 1: of whole files, with the free modules listed in seglib/sources.py."""
@@ -34,8 +34,6 @@ READERS = ("compare", "report")
 PROSE = "FIDELITY"
 """The class attribute that says where a method's parts come from."""
 PACKAGE = Path(__file__).parents[1]
-ONE_PARSER = threading.Lock()
-"""Python 3.11 can raise ``SystemError`` where two threads parse at a time, as those that make pages do."""
 
 
 class SourceTree(Protocol):
@@ -187,7 +185,7 @@ class Modules:
         return f"{path}.py", self.tree.read(f"{path}.py")
 
     def _syntax(self, module: str) -> ast.Module:
-        with ONE_PARSER:
+        with PYTHON_PARSER:
             return ast.parse(self.source(module)[1])
 
     def _nodes(self, module: str) -> tuple[ast.AST, ...]:
@@ -239,7 +237,7 @@ def behaviour(source: str, nodes: Sequence[ast.AST]) -> str:
         inside.difference_update(range(first, last))
         lines[first - 1 : last] = [lines[first - 1][:start] + lines[last - 1][end:], *[b""] * (last - first)]
     kept = [
-        line if number in inside or number - 1 in inside else line.rstrip()
+        line if number in inside else line.rstrip()
         for number, line in enumerate(lines, 1)
         if number in inside or number - 1 in inside or line.strip()
     ]

@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import tempfile
+import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -17,6 +18,8 @@ from typing import Any, TextIO
 
 UMASK = os.umask(0)  # asked for once: it can only be read by setting it, which threads must not do
 os.umask(UMASK)
+PYTHON_PARSER = threading.Lock()
+"""Held while a thread parses Python, as NumPy does to read a file: two at once may fail on Python 3.11."""
 UNFINISHED = ".unfinished"
 """Ends the name of a temporary folder, so that no folder of the user's is taken for one."""
 

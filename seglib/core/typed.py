@@ -53,9 +53,7 @@ def parse(cls: type[T], values: Any, where: str, *, recorded: bool = False) -> T
     arguments = {}
     for name, field in fields.items():
         if name in values:
-            value = values[name]
-            if recorded and isinstance(value, str):
-                value = field.metadata.get(FORMERLY, {}).get(value, value)
+            value = _current(field, values[name]) if recorded else values[name]
             arguments[name] = convert(hints[name], value, f"{where}.{name}", recorded=recorded)
         elif recorded and ABSENT_MEANS in field.metadata:
             arguments[name] = field.metadata[ABSENT_MEANS]
@@ -80,6 +78,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def find_respelled(values: Any, record: Any, where: str) -> str | None:
+    """The first setting of ``values`` that ``record``, parsed from them, leaves out or spells otherwise.
+
+    Its dotted path begins with ``where``; ``None``: there is none. Former names of values are no difference.
+    """
+    if not dataclasses.is_dataclass(record):
+        return None if canonical_json(values) == canonical_json(record) else where
+    written = plain(record)
+    for field in dataclasses.fields(record):
+        name = f"{where}.{field.name}"
+        if (field.name in values) != (field.name in written):
+            return name
+        if field.name in written:
+            value = _current(field, values[field.name])
+            if found := find_respelled(value, getattr(record, field.name), name):
+                return found
+    return None
 
 
 def canonical_json(value: Any) -> str:
@@ -157,6 +174,11 @@ def suggest(key: str, valid: Iterable[str]) -> str:
     valid = list(valid)
     near = difflib.get_close_matches(str(key), valid, n=1)
     return f"; did you mean {near[0]!r}?" if near else f"; valid: {', '.join(map(str, valid))}"
+
+
+def _current(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Today's name of a recorded value."""
+    return field.metadata.get(FORMERLY, {}).get(value, value) if isinstance(value, str) else value
 
 
 def _parse_each(cls: type[T], values: Sequence[Any], where: str, *, recorded: bool) -> tuple[T, ...]:

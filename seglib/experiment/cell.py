@@ -55,5 +55,16 @@ class Cell:
 
     @staticmethod
     def from_json(text: str) -> "Cell":
-        """A recorded cell. ``ValueError`` for what is no cell, or one of a newer version."""
-        return typed.parse(Cell, json.loads(text), "cell", recorded=True)
+        """The cell that a training is asked for.
+
+        ``ValueError`` for no cell, and for one that this version writes otherwise: it would be trained under
+        an identity that is not its own. (Sealed cells call precisions by their former names.)
+        """
+        values = json.loads(text)
+        cell = typed.parse(Cell, values, "cell", recorded=True)
+        if name := typed.find_respelled(values, cell, "cell"):
+            raise ValueError(
+                f"{name}: this version of seglib leaves it out or spells it otherwise, so it would train "
+                "another cell; give the cell.json of a training, or let the workflow give the cell"
+            )
+        return cell

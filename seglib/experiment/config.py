@@ -253,7 +253,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """The settings of one YAML file, as plain values."""
     with open(path, encoding="utf-8") as file:
         try:
-            values = yaml.safe_load(file)
+            values = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # of libyaml, if built in
         except yaml.YAMLError as error:
             raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from seglib.core import typed
-from seglib.core.files import atomic_path
+from seglib.core.files import PYTHON_PARSER, atomic_path
 from seglib.metrics.boundary import boundary_counts, boundary_width
 from seglib.metrics.confusion import LabelPair, check_classes, region_confusion
 from seglib.metrics.contours import contour_counts
@@ -116,7 +116,7 @@ class Counts:
     def load(path: Path) -> "Counts":
         """Read a file. ``ValueError`` when it is no file of counts or one of another version."""
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with PYTHON_PARSER, np.load(path, allow_pickle=False) as file:
                 content = dict(file)
         except OSError:  # missing or unreadable, whatever it holds
             raise

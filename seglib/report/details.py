@@ -141,7 +141,7 @@ def provenance(result: CellResult) -> Pairs:
     changed = notices.changed_code(result)
     rows = [
         ("commit", f"{commit}, with uncommitted changes (sha256 {diff})" if dirty else commit),
-        ("code since then", f"changed: {', '.join(changed)}" if changed else "unchanged"),
+        ("code since then", _say_changed(changed)),
         *([("configuration since then", f"changed: {'; '.join(result.changed)}")] if result.changed else []),
         ("started, finished", f"{take('started')}, {take('finished')}"),
         ("training time", naming.duration(take("time_s"))),
@@ -151,6 +151,12 @@ def provenance(result: CellResult) -> Pairs:
         ("versions", ", ".join(f"{name} {version}" for name, version in versions if version)),
     ]
     return rows + [(name.replace("_", " "), _say(value)) for name, value in values.items()]
+
+
+def _say_changed(modules: list[str] | None) -> str:
+    if modules is None:
+        return "recorded under another scheme"
+    return f"changed: {', '.join(modules)}" if modules else "unchanged"
 
 
 def _attempt(attempt: Attempt) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from seglib.core import code_digest
+from seglib.experiment import records
 from seglib.experiment.config import Plan
 from seglib.results.inventory import CellResult, devices, not_comparable
 
@@ -48,9 +49,13 @@ def warnings(plan: Plan, results: Sequence[CellResult]) -> list[str]:
         of_it = [result.provenance for result in trained if result.cell.dataset == dataset]
         if len(_distinct(of_it, lambda training: training.data_digest)) > 1:
             lines.append(f"The cells of {dataset} were trained on different versions of its data.")
-    if changed := [r for r in trained if r.cell.id in plan.frozen and changed_code(r)]:
+    frozen = [result for result in trained if result.cell.id in plan.frozen]
+    if changed := [result for result in frozen if changed_code(result)]:
         whose = "its" if len(changed) == 1 else "their"
         lines.append(f"{_cells(changed)} kept as frozen; the code of {whose} training has changed since.")
+    if unknown := [result for result in frozen if changed_code(result) is None]:
+        whose = "its" if len(unknown) == 1 else "their"
+        lines.append(f"{_cells(unknown)} kept as frozen; {whose} code was recorded under another scheme.")
     if other := [result for result in results if result.changed]:
         values = "; ".join(dict.fromkeys(value for result in other for value in result.changed))
         lines.append(
@@ -59,8 +64,13 @@ def warnings(plan: Plan, results: Sequence[CellResult]) -> list[str]:
     return lines
 
 
-def changed_code(result: CellResult) -> list[str]:
-    """The modules in which a training of this cell would run other code today than it did."""
+def changed_code(result: CellResult) -> list[str] | None:
+    """The modules in which a training of this cell would run other code today than it did.
+
+    ``None``: not known, since its code was recorded under another scheme.
+    """
+    if result.provenance.schema != records.SCHEMA:
+        return None
     then, now = result.provenance.code, code_digest.step_code("train", method=result.cell.method)
     return sorted(module for module in then.keys() | now.keys() if then.get(module) != now.get(module))
 

@@ -6,7 +6,6 @@ other trainings on that hardware. Without either the hours are unknown, and the 
 """
 
 import functools
-import json
 import shutil
 import statistics
 from collections import defaultdict
@@ -20,6 +19,7 @@ from seglib.core.typed import canonical_json
 from seglib.experiment import paths
 from seglib.experiment.cell import Cell
 from seglib.experiment.config import Plan
+from seglib.experiment.records import Cost, Training, read
 
 SPEED_KEYS = ("batch_size", "accumulate", "crop_hw", "precision", "channels_last", "compile", "threads")
 """Of a recipe: what the time of one step depends on."""
@@ -176,20 +176,20 @@ def _past_trainings(results: Path) -> Iterator[Past]:
     """Of any configuration that shares the folder; a record that cannot be read tells nothing."""
     for train in paths.find_trainings(results):
         try:
-            record = json.loads((train / "provenance.json").read_text("utf-8"))
-            cell = Cell.from_json((train / "cell.json").read_text("utf-8"))
+            training, cell = read(Training, train / "provenance.json"), read(Cell, train / "cell.json")
         except (OSError, ValueError):
             continue
-        attempts = record.get("attempts", ())
-        if len({tuple(one[name] for name in ("device", "gpu", "cpu", "processes")) for one in attempts}) > 1:
+        if training is None or cell is None:
+            continue
+        if len({(one.device, one.gpu, one.cpu, one.processes) for one in training.attempts}) > 1:
             continue  # its time says nothing of either
         model = train / "model.safetensors"
-        hardware = f"GPU {record['gpu']}" if record["device"] == "cuda" else record["cpu"]
+        hardware = f"GPU {training.gpu}" if training.device == "cuda" else training.cpu
         yield Past(
             hardware=hardware,
             speed_key=_speed_key(cell),
             model_key=_model_key(cell),
-            images_per_s=record["images_per_s"] / record.get("processes", 1),
+            images_per_s=training.images_per_s / training.processes,
             gmacs=_gmacs(results, cell),
             model_bytes=model.stat().st_size if model.exists() else None,
         )
@@ -230,8 +230,8 @@ def _model_bytes(cell: Cell, past: Sequence[Past], results: Path) -> int | None:
     for training in past:
         if training.model_bytes is not None and training.model_key == _model_key(cell):
             return training.model_bytes
-    cost = _cost(results, cell)
-    return cost and BYTES_PER_PARAMETER * cost["params"]
+    cost = _cost(paths.complexity_file(results, cell))
+    return cost and BYTES_PER_PARAMETER * cost.params
 
 
 def _speed_key(cell: Cell) -> str:
@@ -250,19 +250,15 @@ def _images(cell: Cell) -> int:
 
 
 def _gmacs(results: Path, cell: Cell) -> float | None:
-    cost = _cost(results, cell)
-    return cost and cost["gmacs_conv_matmul"]
-
-
-def _cost(results: Path, cell: Cell) -> dict[str, Any] | None:
-    return _read(paths.complexity_file(results, cell))
+    cost = _cost(paths.complexity_file(results, cell))
+    return cost and cost.gmacs_conv_matmul
 
 
 @functools.cache
-def _read(path: Path) -> dict[str, Any] | None:
+def _cost(path: Path) -> Cost | None:
     try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):  # not counted yet, or damaged: either way it tells nothing
+        return read(Cost, path)
+    except (OSError, ValueError):  # damaged: it tells nothing
         return None
 
 

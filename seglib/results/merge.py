@@ -8,20 +8,20 @@ since Snakemake compares them, but for tests that are older than the equal train
 pages are made anew by the next run.
 """
 
-import json
 import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from seglib.core import checksums
 from seglib.core.files import atomic_folder, atomic_path, naming_full_disk
-from seglib.experiment import paths
+from seglib.core.typed import canonical_json
+from seglib.experiment import paths, records
 from seglib.experiment.changes import changed_values
 from seglib.experiment.recipe import NO_WEIGHTS
+from seglib.experiment.records import Cost, Speed
 
 IDENTITY = {
     "train": ("cell.json", "model.safetensors"),
@@ -160,9 +160,7 @@ def _leftovers(_: str, names: list[str]) -> set[str]:
 
 def _explain(source: Path, target: Path, differing: list[str]) -> str:
     if differing[0] == "cell.json" and (target / "cell.json").is_file():
-        old, new = (
-            json.dumps(json.loads((folder / "cell.json").read_text("utf-8"))) for folder in (target, source)
-        )
+        old, new = (canonical_json(records.read_json(folder / "cell.json")) for folder in (target, source))
         return "; ".join(changed_values(old, new)) or "cell.json"
     return ", ".join(differing)
 
@@ -172,13 +170,19 @@ def _take_cost(source: Path, target: Path, outcome: Outcome) -> None:
     fault = next(checksums.faults(seal), None) if seal.is_file() else None
     if fault is not None:
         outcome.skipped.append(str(fault))
-    elif not target.exists():
+        return
+    try:
+        is_equal = target.exists() and _cost(source) == _cost(target)
+    except ValueError as error:
+        outcome.skipped.append(str(error))
+        return
+    if not target.exists():
         for file in (seal, source):  # in this order, so that after a kill between them both are copied again
             if file.is_file():
                 with atomic_path(target.with_suffix(file.suffix)) as temporary:
                     shutil.copy2(file, temporary)
         outcome.copied += 1
-    elif _cost(source) == _cost(target):
+    elif is_equal:
         outcome.equal += 1
     elif source.name.endswith(".speed.json"):  # true of its machine only, so no contradiction
         outcome.notes.append(f"{source} was measured on another machine than {target}, which stays")
@@ -186,11 +190,9 @@ def _take_cost(source: Path, target: Path, outcome: Outcome) -> None:
         outcome.conflicts.append(f"{source} and {target} differ")
 
 
-def _cost(path: Path) -> dict[str, Any]:
+def _cost(path: Path) -> Cost | Speed | None:
     """The numbers, without the versions of what counted them and the weights, which change none."""
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except ValueError:
-        raise ValueError(f"{path}: not valid JSON; delete it, the workflow makes it again") from None
-    backbone = values.get("backbone", {}) | NO_WEIGHTS
-    return {key: value for key, value in values.items() if key != "counters"} | {"backbone": backbone}
+    if path.name.endswith(".speed.json"):
+        return records.read(Speed, path)
+    cost = records.read(Cost, path)
+    return cost and replace(cost, counters={}, backbone=replace(cost.backbone, **NO_WEIGHTS))

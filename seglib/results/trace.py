@@ -18,18 +18,21 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from seglib.core import checksums, code_digest, provenance, typed
+from seglib.core import checksums, code_digest, provenance
 from seglib.core.code_digest import Commit
+from seglib.core.typed import plain
 from seglib.data.label_formats import read_label_png
 from seglib.data.prepare import data_digest
 from seglib.evaluation import score
+from seglib.experiment import records
 from seglib.experiment.cell import Cell
-from seglib.experiment.records import read_json
+from seglib.experiment.records import ImagePair, Manifest, Metrics, Prediction, Scoring, Training
 from seglib.metrics.counts import Counts
 from seglib.results.inventory import predictions_digest
 
+R = TypeVar("R")
 MARKS = {"ok": "ok     ", "wrong": "WRONG  ", "unchecked": "-      "}
 MODEL = "model.safetensors"
 METRICS = ("miou", "boundary_iou", "pixel_accuracy")
@@ -67,23 +70,26 @@ def run(*, result: str, results: Path, data: Path) -> None:
 
 def trace_test(test: Path, *, data: Path, row: dict[str, str] | None = None) -> Iterator[Check]:
     """All links behind the ``metrics.json`` in the folder ``test`` of a cell."""
-    metrics = _read(test / "metrics.json")
+    metrics = _read(Metrics, test / "metrics.json")
     if row is not None:
         yield _check_row(row, metrics)
     yield _recomputed(test, metrics)
     yield from _sealed(test / "score.sha256")
     yield from _scored(test)
-    prediction, training = _read(test / "prediction.json"), _read(test.parent / "train" / "provenance.json")
+    prediction = _read(Prediction, test / "prediction.json")
+    training = _read(Training, test.parent / "train" / "provenance.json")
     yield from _sealed(test / "predict.sha256")
-    yield _equal(
-        "the predictions are of this model (SHA-256)", prediction["model_sha256"], _model(test.parent)
-    )
+    yield _equal("the predictions are of this model (SHA-256)", prediction.model_sha256, _model(test.parent))
     yield from _sealed(test.parent / "train" / "train.sha256")
-    cell = _read(test.parent / "train" / "cell.json")
-    yield _placed(cell, test.parent)
-    yield from _data(data / cell["dataset"], prediction, training, test)
+    try:
+        cell = _read(Cell, test.parent / "train" / "cell.json")
+    except ValueError as error:  # of a version with other settings
+        yield Check("unchecked", f"cell, data and source: {error}")
+        return
+    yield _equal("cell.json belongs to this folder", cell.id, "/".join(test.parent.parts[-5:]))
+    yield from _data(data / cell.dataset, prediction, training, test)
     for step, record in (("train", training), ("predict", prediction)):
-        yield _source(step, record, cell["method"])
+        yield _source(step, record, cell.method)
 
 
 def _find(result: str, results: Path) -> Iterator[tuple[Path, dict[str, str] | None]]:
@@ -122,33 +128,34 @@ def _read_row(file: Path, line: int) -> dict[str, str]:
     return rows[line - 2]
 
 
-def _check_row(row: dict[str, str], metrics: dict[str, Any]) -> Check:
+def _check_row(row: dict[str, str], metrics: Metrics) -> Check:
     names = [name for name in METRICS if row[name]]
-    other = [name for name in names if row[name] != f"{metrics[name]:.6f}"]
+    other = [name for name in names if row[name] != f"{getattr(metrics, name):.6f}"]
     what = f"the row has the {', '.join(names)} of metrics.json"
     return Check("wrong" if other else "ok", f"{what}: not {', '.join(other)}" if other else what)
 
 
-def _recomputed(test: Path, metrics: dict[str, Any]) -> Check:
+def _recomputed(test: Path, metrics: Metrics) -> Check:
     """Everything in ``metrics.json`` that follows from the counts alone."""
     counts = Counts.load(test / "counts.npz")
-    class_table = [(name, None) for name in metrics["class_names"]]
-    again = score.summarize(counts, class_table, num_labels=metrics["num_labels"])
+    class_table = [(name, None) for name in metrics.class_names]
+    again = plain(score.summarize(counts, class_table, num_labels=metrics.num_labels))
     # Policies are prose, and may have been worded anew since.
     again["settings"] = {key: again["settings"][key] for key in asdict(counts.settings)}
-    other = [name for name, value in again.items() if not _close(value, metrics.get(name), name)]
+    recorded = plain(metrics)
+    other = [name for name, value in again.items() if not _close(value, recorded.get(name))]
     what = f"metrics.json follows from counts.npz ({len(counts.images)} images)"
     return Check("wrong" if other else "ok", f"{what}: not {', '.join(other)}" if other else what)
 
 
-def _close(again: Any, recorded: Any, name: str) -> bool:
+def _close(again: Any, recorded: Any) -> bool:
     if isinstance(again, dict):
-        return isinstance(recorded, dict) and all(_close(v, recorded.get(k), k) for k, v in again.items())
-    if isinstance(again, (list, tuple)):
+        return isinstance(recorded, dict) and all(_close(v, recorded.get(k)) for k, v in again.items())
+    if isinstance(again, list):
         return (
             isinstance(recorded, list)
             and len(again) == len(recorded)
-            and all(_close(a, b, name) for a, b in zip(again, recorded, strict=True))
+            and all(_close(a, b) for a, b in zip(again, recorded, strict=True))
         )
     if isinstance(again, float) and isinstance(recorded, (int, float)):
         return abs(again - recorded) <= TOLERANCE * max(1.0, abs(again))
@@ -191,29 +198,27 @@ def _scored(test: Path) -> Iterator[Check]:
         return
     yield _equal(
         "the counts are of these predictions (SHA-256)",
-        _read(test / "scoring.json")["predictions_sha256"],
+        _read(Scoring, test / "scoring.json").predictions_sha256,
         predictions_digest(test),
     )
 
 
-def _data(folder: Path, prediction: dict, training: dict, test: Path) -> Iterator[Check]:
+def _data(folder: Path, prediction: Prediction, training: Training, test: Path) -> Iterator[Check]:
     """Trained, predicted and scored on the data that lie here."""
-    yield _equal("trained and tested on the same data", training["data_digest"], prediction["data_digest"])
+    yield _equal("trained and tested on the same data", training.data_digest, prediction.data_digest)
     if not (folder / "manifest.json").is_file():
-        yield Check(
-            "unchecked", f"{folder}: the data set is not here (data digest {training['data_digest']})"
-        )
+        yield Check("unchecked", f"{folder}: the data set is not here (data digest {training.data_digest})")
         return
-    manifest = _read(folder / "manifest.json")
-    table = {key: manifest[key] for key in ("classes", "flip_pairs", "ignore_index")}
+    manifest = _read(Manifest, folder / "manifest.json")
+    table = {name: getattr(manifest, name) for name in ("classes", "flip_pairs", "ignore_index")}
     yield _equal(
         "the data digest follows from manifest.json",
-        manifest["data_digest"],
-        data_digest(manifest["splits"], table),
+        manifest.data_digest,
+        data_digest(manifest.splits, table),
     )
-    yield _equal(f"these data are those in {folder}", training["data_digest"], manifest["data_digest"])
-    for split in dict.fromkeys(("train", prediction["split"])):
-        pairs = manifest["splits"][split]
+    yield _equal(f"these data are those in {folder}", training.data_digest, manifest.data_digest)
+    for split in dict.fromkeys(("train", prediction.split)):
+        pairs = manifest.splits[split]
         with ThreadPoolExecutor(checksums.THREADS) as pool:
             wrong = list(filter(None, pool.map(lambda pair: _pair_fault(folder, pair), pairs)))
         what = f"{split}: {len(pairs)} images and label maps are those of manifest.json"
@@ -221,8 +226,8 @@ def _data(folder: Path, prediction: dict, training: dict, test: Path) -> Iterato
     if (test / "scoring.json").is_file():
         images = Counts.load(test / "counts.npz").images  # of a limited cell not the whole split
         names = [f"{name}.png" for name in images]
-        labels = folder / "labels" / prediction["split"]
-        recorded = _read(test / "scoring.json")["labels_sha256"]
+        labels = folder / "labels" / prediction.split
+        recorded = _read(Scoring, test / "scoring.json").labels_sha256
         if all((labels / name).is_file() for name in names):
             same = checksums.files_digest(labels, names) == recorded
             # Equal pixels may be other bytes where another version of Pillow has prepared them.
@@ -233,23 +238,23 @@ def _data(folder: Path, prediction: dict, training: dict, test: Path) -> Iterato
             )
 
 
-def _pair_fault(folder: Path, pair: dict[str, Any]) -> str | None:
-    image, label = folder / pair["image"], folder / pair["label"]
-    if checksums.digest_of(image) != pair["image_sha256"]:
+def _pair_fault(folder: Path, pair: ImagePair) -> str | None:
+    image, label = folder / pair.image, folder / (pair.label or "")
+    if checksums.digest_of(image) != pair.image_sha256:
         return str(image)
     try:
         pixels = read_label_png(label)
     except (OSError, ValueError):
         return str(label)
-    return None if hashlib.sha256(pixels.tobytes()).hexdigest() == pair["label_sha256"] else str(label)
+    return None if hashlib.sha256(pixels.tobytes()).hexdigest() == pair.label_sha256 else str(label)
 
 
-def _source(step: str, record: dict[str, Any], method: str) -> Check:
+def _source(step: str, record: Training | Prediction, method: str) -> Check:
     """The commit holds the code that ran: its modules have the digests that were recorded."""
-    commit = record["commit"]
+    commit = record.commit
     if commit is None:
-        return Check("unchecked", f"{step} ran seglib {record['versions']['seglib']}, installed without git")
-    if record["dirty"]:
+        return Check("unchecked", f"{step} ran seglib {record.versions['seglib']}, installed without git")
+    if record.dirty:
         return Check("unchecked", f"{step} ran commit {commit} with changes that were not committed")
     if shutil.which("git") is None:
         return Check("unchecked", f"{step} ran commit {commit}, and no git is here to ask")
@@ -257,23 +262,15 @@ def _source(step: str, record: dict[str, Any], method: str) -> Check:
         code = code_digest.code_at(Commit(provenance.SOURCE.parent, commit), step, method=method)
     except ValueError as error:
         return Check("unchecked", f"{step} ran commit {commit}: {error}")
-    return _equal(f"{step} ran the code of commit {commit}", record["code"], code)
-
-
-def _placed(cell: dict[str, Any], folder: Path) -> Check:
-    what = "cell.json belongs to this folder"
-    try:
-        return _equal(what, typed.parse(Cell, cell, "cell").id, "/".join(folder.parts[-5:]))
-    except ValueError as error:  # of a version with other settings
-        return Check("unchecked", f"{what}: not known ({error})")
+    return _equal(f"{step} ran the code of commit {commit}", record.code, code)
 
 
 def _equal(what: str, recorded: Any, found: Any) -> Check:
     return Check("ok" if recorded == found else "wrong", what)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    found = read_json(path)
-    if found is None:
+def _read(kind: type[R], path: Path) -> R:
+    record = records.read(kind, path)
+    if record is None:
         raise ValueError(f"{path}: not there, so the number cannot be walked further back")
-    return found
+    return record

@@ -52,7 +52,6 @@ UNTRIED = {
 # of the memory that the forks share: without them a plan takes a third of the time.
 PLAN = """
 import gc, os, shlex, sys, tempfile, traceback
-import smart_open  # by Snakemake, when it reads its first file
 from snakemake import cli as snakemake
 from seglib import cli as seglib
 from seglib.core import code_digest, registry

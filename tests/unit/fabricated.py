@@ -56,6 +56,98 @@ def make_config(folder: Path, **changes) -> dict:
     }
 
 
+def training(cell, **changes) -> records.Training:
+    values = {
+        **ORIGIN,
+        "device": "cpu",
+        "processes": 1,
+        "norm_batch_size": 8,
+        "cell_id": cell.id,
+        "started": "2026-01-01T00:00:00+00:00",
+        "finished": "2026-01-01T00:01:15+00:00",
+        "time_s": 75.4,
+        "threads": 2,
+        "peak_mem_gib": 1.25,
+        "images_per_s": 31.8,
+        "data_digest": "d" * 64,
+        "code": code_digest.step_code("train", method=cell.method),
+        "resumed": 0,
+        "parameters": 1234567,
+    }
+    return records.Training(**values | changes)
+
+
+def attempt(**changes) -> records.Attempt:
+    machine = {name: value for name, value in ORIGIN.items() if name != "command"}
+    work = {"after_iteration": 0, "device": "cpu", "processes": 1, "norm_batch_size": 8}
+    return records.Attempt(**machine | work | changes)
+
+
+def cost(cell, *, num_classes: int = len(CLASSES), **changes) -> records.Cost:
+    size = zlib.crc32(cell.model_name.encode()) % 97
+    all_gmacs, conv_matmul = 0.3 + size / 100, 0.28 + size / 100
+    values = {
+        **_model(cell, num_classes),
+        "params": 1_000_000 + 10_000 * size,
+        "params_backbone": 900_000,
+        "params_head": 100_000,
+        "params_training_only": 5_000,
+        "gmacs": all_gmacs,
+        "gmacs_conv_matmul": conv_matmul,
+        "gmacs_backbone": 0.21,
+        "gmacs_conv_matmul_backbone": 0.2,
+        "gmacs_head": 0.05,
+        "gmacs_conv_matmul_head": 0.05,
+        "elementwise_share": 0.02 / all_gmacs,
+        "gflops": 2 * all_gmacs,
+        "gflops_conv_matmul": 2 * conv_matmul,
+        "macs": {"conv": 280_000_000, "matmul": 0, "elementwise": 20_000_000},
+        "macs_by_operator": {"conv": 280_000_000},
+        "modules": tuple(
+            records.ModuleCost(
+                name=name, depth=depth, params=900_000, macs_conv_matmul=200_000_000, macs=210_000_000
+            )
+            for name, depth in (("backbone", 0), ("layer1", 1))
+        ),
+        "unsupported_ops": {"aten::softmax": 2},
+        "counters": {"fvcore": records.CounterRun(version="0.1.5", ran=True, why_not=None)},
+        "mem_gib": 0.1,
+        "conventions": ("1 MAC = 1",),
+    }
+    return records.Cost(**values | changes)
+
+
+def speed(cell, *, num_classes: int = len(CLASSES), **changes) -> records.Speed:
+    values = {
+        **_model(cell, num_classes),
+        **ORIGIN,
+        "batch_size": 1,
+        "device": "cpu",
+        "precision": "fp32",
+        "memory_format": "channels_last",
+        "threads": 2,
+        "warmup": 1,
+        "repeats": 2,
+        "latency_ms": records.Latency(median=12.5, q25=12.0, q75=14.0, iqr=2.0, min=11.0, max=15.0),
+        "latencies_ms": (12.5, 12.5),
+        "images_per_s": 80.0,
+        "peak_mem_gib": 0.5,
+        "peak_mem_of": "the process",
+    }
+    return records.Speed(**values | changes)
+
+
+def _model(cell, num_classes: int) -> dict:
+    """What costs and speeds say of the model that they are of."""
+    return {
+        "method": cell.method,
+        "method_options": cell.method_options,
+        "backbone": cell.backbone,
+        "input_hw": cell.recipe.crop_hw,
+        "num_classes": num_classes,
+    }
+
+
 class Fabricated:
     """Writes what download, prepare, train, predict, score, complexity and speed would have left."""
 
@@ -96,94 +188,15 @@ class Fabricated:
             line |= {"auxiliary": 0.2 * main, "lr": 0.05 * (1 - i / 31) ** 0.9}
             lines.append(line | {"images_per_s": 40.0 + i % 3, "data_wait_share": 0.02})
         (folder / "train_log.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n")
-        records.write(
-            folder / "provenance.json",
-            records.Training(
-                **ORIGIN,
-                device="cpu",
-                processes=1,
-                norm_batch_size=8,
-                cell_id=cell.id,
-                started="2026-01-01T00:00:00+00:00",
-                finished="2026-01-01T00:01:15+00:00",
-                time_s=75.4,
-                threads=2,
-                peak_mem_gib=1.25,
-                images_per_s=31.8,
-                data_digest="d" * 64,
-                code=code_digest.step_code("train", method=cell.method),
-                resumed=0,
-                parameters=1234567,
-            ),
-        )
+        records.write(folder / "provenance.json", training(cell))
 
     def cost(self, cell) -> None:
-        size = zlib.crc32(cell.model_name.encode()) % 97
-        modules = tuple(
-            records.ModuleCost(
-                name=name, depth=depth, params=900_000, macs_conv_matmul=200_000_000, macs=210_000_000
-            )
-            for name, depth in (("backbone", 0), ("layer1", 1))
-        )
-        all_gmacs, conv_matmul = 0.3 + size / 100, 0.28 + size / 100
-        records.write(
-            paths.complexity_file(self.results, cell),
-            records.Cost(
-                **self._model(cell),
-                params=1_000_000 + 10_000 * size,
-                params_backbone=900_000,
-                params_head=100_000,
-                params_training_only=5_000,
-                gmacs=all_gmacs,
-                gmacs_conv_matmul=conv_matmul,
-                gmacs_backbone=0.21,
-                gmacs_conv_matmul_backbone=0.2,
-                gmacs_head=0.05,
-                gmacs_conv_matmul_head=0.05,
-                elementwise_share=0.02 / all_gmacs,
-                gflops=2 * all_gmacs,
-                gflops_conv_matmul=2 * conv_matmul,
-                macs={"conv": 280_000_000, "matmul": 0, "elementwise": 20_000_000},
-                macs_by_operator={"conv": 280_000_000},
-                modules=modules,
-                unsupported_ops={"aten::softmax": 2},
-                counters={"fvcore": records.CounterRun(version="0.1.5", ran=True, why_not=None)},
-                mem_gib=0.1,
-                conventions=("1 MAC = 1",),
-            ),
-        )
+        file = paths.complexity_file(self.results, cell)
+        records.write(file, cost(cell, num_classes=len(self.class_names)))
 
     def speed(self, cell) -> None:
-        records.write(
-            paths.speed_file(self.results, cell),
-            records.Speed(
-                **self._model(cell),
-                **ORIGIN,
-                batch_size=1,
-                device="cpu",
-                precision="fp32",
-                memory_format="channels_last",
-                threads=2,
-                warmup=1,
-                repeats=2,
-                latency_ms=records.Latency(median=12.5, q25=12.0, q75=14.0, iqr=2.0, min=11.0, max=15.0),
-                latencies_ms=(12.5, 12.5),
-                images_per_s=80.0,
-                peak_mem_gib=0.5,
-                peak_mem_of="the process",
-            ),
-        )
-
-    def _model(self, cell) -> dict:
-        """What costs and speeds say of the model that they are of."""
-        return {
-            "schema": 1,
-            "method": cell.method,
-            "method_options": cell.method_options,
-            "backbone": cell.backbone,
-            "input_hw": cell.recipe.crop_hw,
-            "num_classes": len(self.class_names),
-        }
+        file = paths.speed_file(self.results, cell)
+        records.write(file, speed(cell, num_classes=len(self.class_names)))
 
     def test(self, cell, evaluation) -> None:
         """Predictions with errors near edges; how many depends on the cell, reproducibly."""

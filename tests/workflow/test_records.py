@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,10 @@ import pytest
 from PIL import Image
 
 from seglib import cli
-from seglib.core import checksums, code_digest, provenance
-from seglib.experiment import config
+from seglib.core import checksums, provenance
+from seglib.experiment import config, records
 from seglib.results import merge, status, trace
+from tests.unit import fabricated
 from tests.workflow.project import CONFIG, FCN, FCN_FAST, ISNET, ROOT, Project
 
 TEST = Path("results", "cells", FCN, "val-ss")
@@ -163,7 +165,8 @@ class TestTrace:
         )
         code, out = seglib("trace", cell)
         assert code == 0, out
-        assert "-      cell.json belongs to this folder: not known (cell.setting_of_another_version: " in out
+        unknown = f"{cell}/train/cell.json: cell.setting_of_another_version: unknown setting"
+        assert f"-      cell, data and source: {unknown}" in out
 
     def test_the_source_is_that_of_its_commit(self, project, monkeypatch):
         def git(*arguments):
@@ -177,18 +180,21 @@ class TestTrace:
         git("add", "seglib")
         git("commit", "-q", "-m", "first")
         monkeypatch.setattr(provenance, "SOURCE", project.folder / "seglib")
-        record = {"commit": git("rev-parse", "HEAD"), "dirty": False}
-        record["code"] = code_digest.step_code("train", method="fcn")
-        assert trace._source("train", record, "fcn").state == "ok"
-        code = record["code"] | {"seglib.models.fcn": "0" * 12}
-        assert trace._source("train", record | {"code": code}, "fcn").state == "wrong"
-        assert trace._source("train", record | {"commit": "0" * 40}, "fcn").state == "unchecked"
-        assert trace._source("train", record | {"dirty": True}, "fcn").state == "unchecked"
+        (cell,) = (cell for cell in config.load(CONFIG).cells if cell.id == FCN)
+        training = fabricated.training(cell, commit=git("rev-parse", "HEAD"))
+
+        def source(**changes):
+            return trace._source("train", replace(training, **changes), "fcn")
+
+        assert source().state == "ok"
+        assert source(code=training.code | {"seglib.models.fcn:FCN": "0" * 12}).state == "wrong"
+        assert source(commit="0" * 40).state == "unchecked"
+        assert source(dirty=True).state == "unchecked"
         monkeypatch.setenv("PATH", str(project.folder))
-        check = trace._source("train", record, "fcn")
+        check = source()
         assert (check.state, check.what) == (
             "unchecked",
-            f"train ran commit {record['commit']}, and no git is here to ask",
+            f"train ran commit {training.commit}, and no git is here to ask",
         )
 
 
@@ -321,14 +327,15 @@ class TestMerge:
     def test_the_speed_of_another_machine_contradicts_nothing(self, seglib, other):
         shutil.rmtree(other / "cells" / FCN_FAST)
         [cost] = Path("results/models/scenes/fcn").rglob("*[0-9].json")
-        for folder, latency_ms in (("results", 2.0), ("other", 3.0)):
+        (cell,) = (cell for cell in config.load(CONFIG).cells if cell.id == FCN)
+        for folder, images_per_s in (("results", 2.0), ("other", 3.0)):
             speed = Path(folder) / cost.relative_to("results").with_suffix(".speed.json")
-            speed.write_text(json.dumps({"latency_ms": latency_ms}))
+            records.write(speed, fabricated.speed(cell, images_per_s=images_per_s))
             checksums.seal(speed.with_suffix(".sha256"), [speed])
         code, out = seglib("merge", other, "--out", "results")
         assert code == 0
         assert "was measured on another machine than results/models/scenes/fcn" in out
-        assert json.loads(cost.with_suffix(".speed.json").read_text()) == {"latency_ms": 2.0}
+        assert json.loads(cost.with_suffix(".speed.json").read_text())["images_per_s"] == 2.0
 
     def test_a_cost_that_changed_after_it_was_written_is_damage(self, seglib, other):
         [cost] = Path(other, "models/scenes/fcn").rglob("*[0-9].json")

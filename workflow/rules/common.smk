@@ -1,12 +1,11 @@
 """What the rules share: the run that the configuration describes, and what only Snakemake knows of it."""
 
 import functools
-import json
 import os
 from pathlib import Path
 
 from seglib.claims import reading
-from seglib.experiment import rules
+from seglib.experiment import records, rules
 from seglib.experiment.rules import grow
 
 RUN = rules.Run(config, Path(workflow.basedir, "config", "ablations"))
@@ -44,7 +43,7 @@ def digest_data(wildcards):
 
 @functools.cache
 def read_data_digest(manifest):
-    return json.loads(Path(manifest).read_text("utf-8"))["data_digest"]
+    return records.read(records.Manifest, Path(manifest)).data_digest
 
 
 def list_claims(wildcards):

@@ -359,7 +359,7 @@ def test_building_a_page_imports_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.slow  # a page of 200 cells
+@pytest.mark.slow  # 200 cells have to be written before they can be read
 def test_200_cells_take_seconds_and_a_small_index(fabricate):
     block = {"datasets": ["scenes"], "methods": ["fcn", "isnet"], "backbones": ["small", "large"]}
     made = fabricate(images=3, matrix=[block | {"recipes": ["quick", "long"], "seeds": list(range(25))}])

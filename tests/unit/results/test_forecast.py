@@ -1,12 +1,13 @@
 """Hours and disk of a plan, from records that are written here by hand: every number can be followed."""
 
 import copy
-import json
+from dataclasses import replace
 
 import pytest
 
-from seglib.experiment import config, paths
+from seglib.experiment import config, paths, records
 from seglib.results import forecast
+from tests.unit import fabricated
 from tests.workflow.project import CONFIG
 
 VALUES = copy.deepcopy(CONFIG)
@@ -24,18 +25,17 @@ def finish(plan, id, *, images_per_s, device="cpu", gpu=None, processes=1, size=
     cell = next(cell for cell in plan.cells if cell.id == id)
     folder = paths.train_folder(plan.config.results, cell)
     folder.mkdir(parents=True)
-    record = {"cpu": "a CPU", "gpu": gpu, "device": device, "processes": processes, **more}
-    record["images_per_s"] = images_per_s
-    (folder / "provenance.json").write_text(json.dumps(record))
+    machine = {"cpu": "a CPU", "gpu": gpu, "device": device, "processes": processes}
+    training = fabricated.training(cell, images_per_s=images_per_s, **machine, **more)
+    records.write(folder / "provenance.json", training)
     (folder / "cell.json").write_text(cell.to_json())
     (folder / "model.safetensors").write_bytes(b"0" * size)
 
 
 def count(plan, id, *, gmacs, params=100):
     cell = next(cell for cell in plan.cells if cell.id == id)
-    file = paths.complexity_file(plan.config.results, cell)
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps({"gmacs_conv_matmul": gmacs, "params": params}))
+    cost = fabricated.cost(cell, num_classes=6, gmacs_conv_matmul=gmacs, params=params)
+    records.write(paths.complexity_file(plan.config.results, cell), cost)
 
 
 def estimate(plan, *trained):
@@ -67,10 +67,10 @@ def test_every_hardware_is_told_apart(plan):
 
 
 def test_a_training_that_went_on_elsewhere_tells_no_speed(plan):
-    here = {"device": "cpu", "gpu": None, "cpu": "a CPU", "processes": 1}
-    finish(plan, FCN, images_per_s=8.0, attempts=[here, here])
-    finish(plan, ISNET, images_per_s=80.0, attempts=[here | {"cpu": "another"}, here])
-    finish(plan, PSPNET, images_per_s=80.0, attempts=[here | {"processes": 4}, here])
+    here = fabricated.attempt()
+    finish(plan, FCN, images_per_s=8.0, attempts=(here, here))
+    finish(plan, ISNET, images_per_s=80.0, attempts=(replace(here, cpu="another"), here))
+    finish(plan, PSPNET, images_per_s=80.0, attempts=(replace(here, processes=4), here))
     [hours] = estimate(plan, FCN, ISNET, PSPNET).hours
     assert (hours.timed, hours.unknown) == (1, 2)
     assert hours.hours == pytest.approx(IMAGES / 8 / 3600)
