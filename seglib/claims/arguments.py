@@ -10,12 +10,7 @@ def compare(step: ArgumentParser) -> None:
     """collect all cells into results/summary.csv"""
     step.add_argument("--config", type=arguments.config, required=True, metavar="FILE|JSON")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the results folder")
-    step.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="prepared data sets, of which the manifests are read (default: the configuration's folder)",
-    )
+    arguments.add_manifests(step)
 
 
 def plan(step: ArgumentParser) -> None:

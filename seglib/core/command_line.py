@@ -74,6 +74,14 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_loading(parser: argparse.ArgumentParser) -> None:
+    """``--device``, and ``--workers`` that load for it."""
+    add_device(parser)
+    parser.add_argument(
+        "--workers", type=int, default=2, metavar="N", help="loading threads (default: %(default)s)"
+    )
+
+
 def size(text: str) -> tuple[int, int]:
     """``512x1024`` as height and width."""
     height, separator, width = text.partition("x")

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from seglib.core.command_line import add_device, add_workers
+from seglib.core.command_line import add_loading, add_workers
 from seglib.experiment import arguments
 from seglib.experiment.recipe import Protocol
 
@@ -30,10 +30,7 @@ def predict(step: ArgumentParser) -> None:
         help="e.g. '{\"flip\": true}'",
     )
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the label maps")
-    add_device(step)
-    step.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="loading threads (default: %(default)s)"
-    )
+    add_loading(step)
 
 
 def score(step: ArgumentParser) -> None:

@@ -1,6 +1,7 @@
 """Arguments that name a cell, or a part of one, as JSON or as a file."""
 
 import json
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,16 @@ def config(text: str) -> dict[str, Any]:
     from seglib.experiment import config as configuration  # reads YAML: other steps need none
 
     return json.loads(text) if text.lstrip().startswith("{") else configuration.read(text)
+
+
+def add_manifests(parser: ArgumentParser) -> None:
+    """``--data`` of the steps that read manifests only."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="prepared data sets, of which the manifests are read (default: the configuration's folder)",
+    )
 
 
 def trained(text: str) -> Path:

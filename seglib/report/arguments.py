@@ -12,12 +12,7 @@ def report(step: ArgumentParser) -> None:
     step.add_argument("--config", type=arguments.config, required=True, metavar="FILE|JSON")
     step.add_argument("--results", type=Path, required=True, metavar="DIR")
     step.add_argument("--out", type=Path, required=True, metavar="DIR", help="the reports folder")
-    step.add_argument(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="prepared data sets, of which the manifests are read (default: the configuration's folder)",
-    )
+    arguments.add_manifests(step)
     step.add_argument("--partial", action="store_true", help="from what exists; the rest is shown as missing")
     step.add_argument(
         "--archive",

@@ -3,7 +3,7 @@
 from argparse import ArgumentParser
 from pathlib import Path
 
-from seglib.core.command_line import add_device
+from seglib.core.command_line import add_loading
 from seglib.experiment import arguments
 
 
@@ -22,7 +22,4 @@ def train(step: ArgumentParser) -> None:
     step.add_argument(
         "--cache", choices=("uint8",), help="keep decoded pixels in the folder cache of the data set"
     )
-    add_device(step)
-    step.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="loading threads (default: %(default)s)"
-    )
+    add_loading(step)
